@@ -1,0 +1,222 @@
+"""The command `jaxou`.
+
+`jaxou run [config.toml] [--finetune.learning-rate 0.02] [--out DIR] [--quick]`
+
+Exit codes: 0 done; 1 the run failed; 2 a wrong key, type, value or file (one line on stderr says
+which and why); 130 interrupted. jax is imported only once the settings are known to be good, so
+that `--help` and every complaint are instant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from jaxou import config as _config
+from jaxou.config import ConfigError, RunConfig
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if name in ("-V", "--version"):
+        print(f"jaxou {_version()}")
+        return 0
+    if name not in COMMANDS:
+        return _complain("jaxou", f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
+    try:
+        return COMMANDS[name][0](rest)
+    except ConfigError as error:
+        return _complain(f"jaxou {name}", str(error))
+    except KeyboardInterrupt:
+        print(f"jaxou {name}: interrupted; the same command resumes", file=sys.stderr)
+        return 130
+
+
+def parse_run(arguments: Sequence[str]) -> RunConfig:
+    """The settings of `jaxou run`: defaults < TOML file < flags, all checked, or `ConfigError`.
+
+    >>> parse_run(["--finetune.learning-rate", "0.02"]).finetune.learning_rate
+    0.02
+    """
+    first, files = _tyro(arguments, RunConfig())
+    if len(files) > 1:
+        raise ConfigError(f"unexpected argument {files[1]!r}: one configuration file at most")
+    base = (
+        RunConfig.from_toml(Path(files[0]), first.quick)
+        if files
+        else RunConfig.defaults(first.quick)
+    )
+    settings, _ = _tyro(arguments, base)
+    return settings.validate()
+
+
+def _run(arguments: Sequence[str]) -> int:
+    settings = parse_run(arguments)
+    _prepare_process()
+    from jaxou.report import run_and_write
+
+    with _progress() as progress:
+        summary = run_and_write(settings, progress)
+    print(summary)
+    return 0
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "run": (
+        _run,
+        "pre-train on MNIST, fine-tune on UCI digits, test the theory, certify the result",
+    ),
+}
+
+
+def _prepare_process() -> None:
+    """For this process only: one BLAS thread (faster and calmer on few cores) and float64."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+# ---- parsing with tyro, but with errors of one line
+
+
+def _tyro(arguments: Sequence[str], default: RunConfig) -> tuple[RunConfig, list[str]]:
+    """The settings after the flags, and the words that are not flags."""
+    flags = {_flag(name): (name, spec) for name, _, (spec, _) in _config.leaves(default)}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        # tyro would take the value of `--quick=no` for the configuration file
+        if equals and name in flags and flags[name][1] is bool:
+            raise ConfigError(f"{argument}: {name} takes no value; write {name} or --no-{name[2:]}")
+    caught = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(caught):
+            parsed, unknown = tyro.cli(
+                RunConfig,
+                prog="jaxou run [CONFIG.TOML]",
+                args=list(arguments),
+                default=default,
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+        raise ConfigError(_explain(arguments, flags, caught.getvalue())) from None
+    for word in unknown:
+        if word.startswith("-"):
+            raise ConfigError(_explain_unknown(word, flags))
+    return parsed, unknown
+
+
+def _explain(arguments: Sequence[str], flags: dict[str, tuple[str, Any]], said: str) -> str:
+    """The first flag whose value is missing or unreadable, in a sentence; else tyro's own words."""
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        name = name.replace("_", "-")
+        kind = flags[name][1] if name in flags else bool
+        if kind is bool:
+            continue
+        wanted = f"it must be {_config.describe(kind)}"
+        following = arguments[i + 1 : i + 2]
+        if not equals and (not following or following[0].startswith("--")):
+            return f"{name} has no value: {wanted}"
+        value = value if equals else following[0]
+        if not _readable(value, kind):
+            return f"{name} {value!r}: {wanted}"
+    # what tyro printed, without its frame
+    return " ".join(re.sub(r"[^\x20-\x7e]|[-+|]{2,}|[+|]", " ", said).split()) or "not understood"
+
+
+def _readable(text: str, kind: Any) -> bool:
+    if typing.get_origin(kind) is Literal:
+        return text in typing.get_args(kind)
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _explain_unknown(option: str, flags: dict[str, Any]) -> str:
+    option = option.partition("=")[0]
+    close = difflib.get_close_matches(option.replace("_", "-"), flags, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else "see jaxou run --help"
+    return f"unknown option {option}; {hint}"
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+# ---- words and progress
+
+
+def _complain(command: str, message: str) -> int:
+    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  jaxou {name:<{width}}  {words}" for name, (_, words) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: jaxou COMMAND [OPTIONS]",
+            "",
+            "Pre-training and fine-tuning as Ornstein-Uhlenbeck processes.",
+            "",
+            *lines,
+            "",
+            "  jaxou COMMAND --help  says what can be set;  jaxou --version",
+        ]
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("jaxou")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "(not installed)"
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str], Any]]:
+    """Yield `step(title)`, a context manager: a spinner on a terminal, plain lines elsewhere."""
+    import time
+
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+
+    @contextlib.contextmanager
+    def step(title: str) -> Iterator[None]:
+        start = time.perf_counter()
+        if console.is_terminal:
+            with console.status(f"{title} ..."):
+                yield
+            console.print(
+                f"[green]✓[/green] {title} [dim]{time.perf_counter() - start:.1f} s[/dim]"
+            )
+        else:
+            print(f"{title} ...", file=sys.stderr, flush=True)
+            yield
+            print(f"    {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+
+    yield step
