@@ -1,0 +1,86 @@
+"""What happens at the door: numbers become floating arrays, wrong values become advice."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+
+def is_concrete(*values: object) -> bool:
+    """Whether every array leaf of `values` holds numbers now (nothing is being traced).
+
+    >>> is_concrete(1.0, jnp.ones(3))
+    True
+    >>> jax.jit(lambda x: jnp.asarray(is_concrete(x)))(1.0).item()
+    False
+    """
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def as_float(value: object, name: str = "value") -> Float[Array, "..."]:
+    """`value` as an array of the default floating type: float64 where x64 is on, else float32.
+
+    Raises `TypeError` naming the argument if it is not numeric.
+
+    >>> as_float(3).dtype == jnp.result_type(float)
+    True
+    """
+    dtype = jnp.result_type(float)
+    if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or jnp.iscomplexobj(value):
+            raise TypeError(f"{name} must be real numbers, got an array of {value.dtype}")
+        return value.astype(dtype)
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError
+        return jnp.asarray(array, dtype=dtype)
+    except (TypeError, ValueError):
+        pass
+    try:  # lists that hold tracers, objects with __jax_array__
+        return jnp.asarray(value).astype(dtype)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must be a number or an array of numbers, got {value!r} "
+            f"of type {type(value).__name__}"
+        ) from None
+
+
+def refuse_unless(condition: object, message: str) -> None:
+    """Raise `ValueError(message)` if `condition` is known now and not true everywhere.
+
+    While tracing nothing is raised: traced bad values are reported through a law's `status`.
+
+    >>> refuse_unless(1 > 2, "delta=2 must lie in (0, 1)")
+    Traceback (most recent call last):
+    ...
+    ValueError: delta=2 must lie in (0, 1)
+    """
+    if is_concrete(condition) and not bool(np.all(np.asarray(condition))):
+        raise ValueError(message)
+
+
+def show(value: object) -> str:
+    """A number as people write it, for error messages: `0.6`, not `Array(0.6, dtype=float64)`."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return f"{float(array):.6g}"
+    return np.array2string(array, precision=4, threshold=6)
+
+
+def require_finite(value: Float[Array, "..."], name: str) -> None:
+    """Refuse NaN and infinity, saying where the first one is."""
+    if not is_concrete(value):
+        return
+    array = np.asarray(value)
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum()):  # one pass and no temporary for the everyday case
+            return
+    bad = ~np.isfinite(array)
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        place = f" at index {where if len(where) > 1 else where[0]}" if where else ""
+        raise ValueError(
+            f"{name} holds {array[bad][0]}{place}: every entry must be a finite number; "
+            "look for a diverged run or a division by zero where it was computed"
+        )
