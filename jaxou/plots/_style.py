@@ -1,0 +1,83 @@
+"""Colours, the style context and small helpers that every figure shares."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+
+# whatever numpy.asarray takes: jax arrays, numpy arrays, numbers, nested lists of them
+ArrayLike = Any
+Number = float | int
+
+# Okabe and Ito's palette: distinct for every common kind of colour vision, and in grey print
+COLOURS = {
+    "pretrain": "#0072B2",
+    "finetune": "#D55E00",
+    "sgd": "#009E73",
+    "prior": "#999999",
+    "theory": "#000000",
+    "floor": "#BBBBBB",
+    "accent": "#CC79A7",
+}
+
+THEORY = {"color": COLOURS["theory"], "linestyle": "--", "linewidth": 1.4}
+
+_RC = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": "#333333",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "savefig.dpi": 130,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The house style for the figures drawn inside; what was set before comes back afterwards.
+
+    >>> import matplotlib
+    >>> before = matplotlib.rcParams["font.size"]
+    >>> with style():
+    ...     pass
+    >>> matplotlib.rcParams["font.size"] == before
+    True
+    """
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def axes_or_new(ax: Axes | None, **subplot: Any) -> Axes:
+    """The given axes, or new ones in a figure of their own."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot
+
+    return pyplot.subplots(**subplot)[1]
+
+
+def mark_stage_change(ax: Axes, at: Number | None) -> None:
+    """A thin vertical line with a word on either side: pre-training ends, fine-tuning begins."""
+    if at is None:
+        return
+    ax.axvline(at, color="#777777", linewidth=1.0, linestyle=":")
+    words = {"y": 1.0, "transform": ax.get_xaxis_transform(), "va": "bottom", "fontsize": 8}
+    ax.text(at, s="pre-training  ", ha="right", color=COLOURS["pretrain"], **words)
+    ax.text(at, s="  fine-tuning", ha="left", color=COLOURS["finetune"], **words)
