@@ -15,7 +15,7 @@ No eigenvector is differentiated, so repeated eigenvalues are as good as any oth
 | Stein | x + y - eta x y | SGD's own (the discrete chain's) |
 | fixed point | 1 - x y | of a kernel with symmetric matrix |
 | heavy ball | (1-b)(x+y) - (1+b^2)/(1-b^2) eta x y + b/(1-b^2) eta (x^2+y^2) | SGD with momentum |
-| underdamped | g (x+y) + (x-y)^2 / (2 g) | the SDE with momentum |
+| underdamped | g (x+y) + eta (x-y)^2 / (2 g) | the SDE with momentum |
 """
 
 import jax.numpy as jnp
@@ -47,9 +47,13 @@ def heavy_ball(learning_rate, momentum) -> Coefficients:
     }
 
 
-def underdamped(friction) -> Coefficients:
-    """g (H S + S H) + [H, [H, S]] / (2 g), the position's covariance with friction g."""
-    return {(0, 1): friction, (1, 1): -1 / friction, (0, 2): 1 / (2 * friction)}
+def underdamped(friction, learning_rate) -> Coefficients:
+    """g (A S + S A) + eta [A, [A, S]] / (2 g), the position's covariance with friction g per step."""
+    return {
+        (0, 1): friction,
+        (1, 1): -learning_rate / friction,
+        (0, 2): learning_rate / (2 * friction),
+    }
 
 
 def symbol(coefficients: Coefficients, x, y):

@@ -22,7 +22,7 @@ from .roots import pinv, sqrtm
 
 
 def is_liftable(matrix: AbstractMatrix, other: AbstractMatrix) -> bool:
-    """Whether `matrix` is a0 I + low rank and `other` isotropic, diagonal or low rank + diagonal."""
+    """Whether `matrix` is a0 I + low rank and `other` neither dense nor general."""
     if not isinstance(matrix, LowRankPlusDiagonal):
         return False
     if not isinstance(other, Isotropic | Diagonal | LowRankPlusDiagonal):

@@ -1,11 +1,14 @@
 """The equations of `equations` for structured matrices: the structure of the law from (A, C)."""
 
+import equinox as eqx
+
 from .algebra import densified, entries, is_elementwise, like
 from .equations import Coefficients, solve_spectral_dense, symbol
 from .lift import is_liftable, lift
 from .matrices import AbstractMatrix, Dense, Isotropic
 
 
+@eqx.filter_jit
 def solve_spectral(
     coefficients: Coefficients, matrix: AbstractMatrix, rhs: AbstractMatrix
 ) -> AbstractMatrix:

@@ -1,5 +1,6 @@
 """Extreme eigenvalues: what decides whether a steady law exists. Values only, no derivative."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -10,6 +11,7 @@ from .lift import block_problem, reduced
 from .matrices import AbstractMatrix, Diagonal, Isotropic, LowRankPlusDiagonal
 
 
+@eqx.filter_jit
 def extreme_eigenvalues(matrix: AbstractMatrix) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """(smallest, largest) eigenvalue of a symmetric structured matrix.
 

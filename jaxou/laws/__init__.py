@@ -1,0 +1,4 @@
+"""Laws: what a stage starts from, is at, and converges to."""
+
+from .divergence import GaussianDivergence as GaussianDivergence
+from .gaussian import Gaussian as Gaussian
