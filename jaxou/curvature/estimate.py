@@ -1,0 +1,248 @@
+"""From a network and its data to the pair (A, C), and so to a stage of the theory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._typing import Matrix, Scalar, ScalarLike, Vector
+from ..linalg.matrices import LowRankPlusDiagonal
+from .batching import example_count
+from .ggn import ggn, ggn_product
+from .hessian import hessian, hessian_product
+from .low_rank import leading_pairs, rest_of_trace
+from .noise import gradient_gram, noise_product
+from .parameters import as_vector
+from .spectrum import (
+    Negative,
+    Spectrum,
+    refuse_negative,
+    spectrum,
+    spectrum_of,
+    without_negative,
+)
+
+if TYPE_CHECKING:
+    from ..stages import Stage
+
+DENSE_PARAMETERS = 2_000
+"""Above this many parameters a dense Hessian is refused, with advice."""
+
+
+class Curvature(eqx.Module):
+    """What was measured at one `point` (d,): the matrices of the quadratic model of training.
+
+    `hessian` is A (after the choice made for negative eigenvalues), `noise` is C, the covariance
+    of one example's gradient, `gradient` the mean gradient (d,) without weight decay. `spectrum`
+    and `noise_spectrum` are those of the measured A and C (of the leading pairs, if low rank);
+    `commutator` is |AC - CA| / |AC| (NaN if low rank): 0 means that A and C commute.
+    """
+
+    point: Vector
+    hessian: Any
+    noise: Any
+    gradient: Vector
+    spectrum: Spectrum
+    noise_spectrum: Spectrum
+    commutator: Scalar
+    examples: int = eqx.field(static=True)
+
+    def stage(
+        self,
+        *,
+        learning_rate: ScalarLike,
+        batch_size: ScalarLike,
+        steps: ScalarLike,
+        weight_decay: ScalarLike = 0.0,
+        **settings: Any,
+    ) -> Stage:
+        """The stage of this curvature; `settings` are those of `jaxou.Stage` (momentum, ...).
+
+        Both the minimum and the anchor of the decay are the point of measurement: there the
+        pull of the loss and that of the decay cancel, so the point stays the centre.
+        """
+        from ..stages import Stage
+
+        settings.setdefault("anchor", self.point)
+        return Stage(
+            hessian=self.hessian,
+            noise=self.noise,
+            minimum=self.point,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            steps=steps,
+            weight_decay=weight_decay,
+            **settings,
+        )
+
+
+def measure(
+    model: Any,
+    loss: Callable[..., Any],
+    data: Any,
+    *,
+    kind: Literal["hessian", "ggn"] = "hessian",
+    structure: Literal["dense", "low_rank"] = "dense",
+    rank: int | None = None,
+    negative: Negative = "error",
+    output_loss: Callable[..., Any] | None = None,
+    predict: Callable[..., Any] | None = None,
+    trainable: Any = None,
+    chunk: int = 256,
+) -> Curvature:
+    r"""Measure A and C of `loss` on `data` at the parameters of `model`.
+
+    `loss(model, example)` is one example's loss in nats, without weight decay; `data` a pytree of
+    arrays with a leading axis of examples, such as `(x, y)`; measure at the end-of-stage average.
+
+    - `kind`: "hessian", or "ggn" with `output_loss(prediction, example)` and `predict` (see
+      `jaxou.curvature.ggn`).
+    - `structure`: "dense" for up to 2,000 parameters; "low_rank" keeps the `rank` leading
+      eigenpairs of A and of C over a flat rest that preserves the trace: A = a I + U diag(b) U'.
+    - `negative`: what to do with negative eigenvalues of A: "error" (default), "clip", "keep".
+    - `trainable`: an Equinox filter for fine-tuning a part of the model.
+
+    Cost: dense, d gradients of the data set for A and n d^2 for C; low rank, about 9 (rank + 8)
+    products each. Raises `ValueError` on a choice that can not be met, saying what to do.
+
+    >>> loss = lambda model, example: 0.5 * jnp.sum((model - example) ** 2)
+    >>> found = measure(jnp.zeros(2), loss, jnp.array([[1.0, 0.0], [-1.0, 0.0]]))
+    >>> found.noise
+    Array([[2., 0.],
+           [0., 0.]], dtype=...)
+    >>> print(found.spectrum)
+    2 eigenvalues from 1 to 1, rank 2, 0 negative
+    """
+    _check_choices(kind, structure, rank, output_loss)
+    size = as_vector(model, model, trainable).shape[0]
+    shared = {"trainable": trainable, "chunk": chunk}
+    noisy = noise_product(model, loss, data, **shared)
+    if structure == "low_rank":
+        if kind == "ggn":
+            bent = ggn_product(model, output_loss, data, predict=predict, **shared)
+        else:
+            bent = hessian_product(model, loss, data, **shared)
+        pairs = leading_pairs(bent, noisy.point, rank)
+        found = spectrum_of(pairs.values)
+        if negative == "error":
+            refuse_negative(found)
+        matrix, _ = _low_rank(pairs, rest_of_trace(bent, pairs), negative)
+        noise_pairs = leading_pairs(noisy, noisy.point, rank)
+        rest = (noisy.trace() - jnp.sum(noise_pairs.values)) / max(size - rank, 1)
+        noise, noise_found = _low_rank(noise_pairs, rest, "clip")
+        commutator = jnp.full((), jnp.nan)
+    else:
+        _refuse_large(size)
+        if kind == "ggn":
+            matrix = ggn(model, output_loss, data, predict=predict, **shared)
+        else:
+            matrix = hessian(model, loss, data, **shared)
+        found = spectrum(matrix)
+        matrix = without_negative(matrix, negative)
+        noise = gradient_gram(noisy)
+        noise_found = spectrum(noise)
+        commutator = relative_commutator(matrix, noise)
+    return Curvature(
+        noisy.point, matrix, noise, noisy.mean, found, noise_found, commutator, example_count(data)
+    )
+
+
+def estimate(
+    model: Any,
+    loss: Callable[..., Any],
+    data: Any,
+    *,
+    learning_rate: ScalarLike,
+    batch_size: ScalarLike,
+    steps: ScalarLike,
+    weight_decay: ScalarLike = 0.0,
+    kind: Literal["hessian", "ggn"] = "hessian",
+    structure: Literal["dense", "low_rank"] = "dense",
+    rank: int | None = None,
+    negative: Negative = "error",
+    output_loss: Callable[..., Any] | None = None,
+    predict: Callable[..., Any] | None = None,
+    trainable: Any = None,
+    chunk: int = 256,
+    **settings: Any,
+) -> Stage:
+    """`measure`, then the `jaxou.Stage` of it with SGD's hyper-parameters.
+
+    The arguments up to `weight_decay` and the further `settings` (momentum, preconditioner, ...)
+    are those of `jaxou.Stage`, the others those of `jaxou.curvature.measure`.
+
+    >>> loss = lambda model, example: 0.5 * jnp.sum((model - example) ** 2)
+    >>> data = jnp.array([[1.0, 0.0], [-1.0, 0.5], [0.0, 1.0]])
+    >>> stage = estimate(
+    ...     jnp.zeros(2), loss, data, learning_rate=0.1, batch_size=2, steps=10, weight_decay=0.1
+    ... )
+    >>> stage.dimension
+    2
+    """
+    found = measure(
+        model,
+        loss,
+        data,
+        kind=kind,
+        structure=structure,
+        rank=rank,
+        negative=negative,
+        output_loss=output_loss,
+        predict=predict,
+        trainable=trainable,
+        chunk=chunk,
+    )
+    return found.stage(
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        steps=steps,
+        weight_decay=weight_decay,
+        **settings,
+    )
+
+
+def relative_commutator(first: Matrix, second: Matrix) -> Scalar:
+    """|XY - YX| / |XY| in the Frobenius norm, 0 where the product vanishes.
+
+    >>> float(relative_commutator(jnp.eye(2), jnp.ones((2, 2))))
+    0.0
+    """
+    product = first @ second
+    norm = jnp.linalg.norm(product)
+    return jnp.where(
+        norm > 0, jnp.linalg.norm(product - product.T) / jnp.maximum(norm, 1e-300), 0.0
+    )
+
+
+def _low_rank(pairs: Any, rest: Scalar, negative: Negative) -> tuple[Any, Spectrum]:
+    """rest I + U diag(values - rest) U', and the spectrum of the kept pairs."""
+    found = spectrum_of(pairs.values)
+    values = pairs.values
+    if negative != "keep":
+        values, rest = jnp.maximum(values, 0.0), jnp.maximum(rest, 0.0)
+    return LowRankPlusDiagonal(rest, pairs.vectors, values - rest), found
+
+
+def _check_choices(kind: str, structure: str, rank: int | None, output_loss: Any) -> None:
+    if kind not in ("hessian", "ggn"):
+        raise ValueError(f"kind={kind!r} must be 'hessian' or 'ggn'")
+    if structure not in ("dense", "low_rank"):
+        raise ValueError(f"structure={structure!r} must be 'dense' or 'low_rank'")
+    if kind == "ggn" and output_loss is None:
+        raise ValueError(
+            "kind='ggn' needs output_loss(prediction, example): the loss as a function of the "
+            "model's output (and predict(model, example), if that is not model(example[0]))"
+        )
+    if structure == "low_rank" and rank is None:
+        raise ValueError("structure='low_rank' needs rank=, the number of eigenpairs to keep")
+
+
+def _refuse_large(size: int) -> None:
+    if size > DENSE_PARAMETERS:
+        raise ValueError(
+            f"a dense Hessian of {size} parameters is too large (limit {DENSE_PARAMETERS}): use "
+            "structure='low_rank' with rank=, or trainable= to fine-tune a part of the model"
+        )
