@@ -68,6 +68,15 @@ def show(value: object) -> str:
     return np.array2string(array, precision=4, threshold=6)
 
 
+def show_value(value: object) -> str:
+    """`show(value)`, or a question mark while the value is being traced.
+
+    >>> show_value(0.5)
+    '0.5'
+    """
+    return show(value) if is_concrete(value) else "?"
+
+
 def require_finite(value: Float[Array, "..."], name: str) -> None:
     """Refuse NaN and infinity, saying where the first one is."""
     if not is_concrete(value):

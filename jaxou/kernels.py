@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._check import as_float, is_concrete, refuse_unless, require_finite, show
+from ._check import as_float, refuse_unless, require_finite, show_value
 from ._status import Status, first_failure, poison, raise_unless_ok, status_if
 from ._typing import MatrixLike, ScalarLike
 from .laws import Gaussian
@@ -116,8 +116,9 @@ def as_step_count(n: ScalarLike, name: str) -> Float[Array, ""]:
         raise ValueError(f"{name} must be one number, got shape {n.shape}; batch with jax.vmap")
     require_finite(n, name)
     whole = (n >= 0) & (n == jnp.floor(n)) & (n < 2.0**MAX_BITS)
-    given = show(n) if is_concrete(n) else ""
-    refuse_unless(whole, f"{name}={given} must be a whole number of steps >= 0 (below 2**40)")
+    refuse_unless(
+        whole, f"{name}={show_value(n)} must be a whole number of steps >= 0 (below 2**40)"
+    )
     return lax.stop_gradient(n)
 
 

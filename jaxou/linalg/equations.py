@@ -48,7 +48,7 @@ def heavy_ball(learning_rate, momentum) -> Coefficients:
 
 
 def underdamped(friction, learning_rate) -> Coefficients:
-    """g (A S + S A) + eta [A, [A, S]] / (2 g), the position's covariance with friction g per step."""
+    """g (A S + S A) + eta [A, [A, S]] / (2 g): the position under friction g per step."""
     return {
         (0, 1): friction,
         (1, 1): -learning_rate / friction,

@@ -1,0 +1,11 @@
+"""Stages of training: SGD's dictionary to kernels, flows and steady laws; one stage, two, many."""
+
+from .chain import AbstractChain as AbstractChain
+from .chain import Chain as Chain
+from .chain import TwoStage as TwoStage
+from .irreversibility import Irreversibility as Irreversibility
+from .noise import Diffusion as Diffusion
+from .noise import Temperature as Temperature
+from .stage import Stage as Stage
+from .transition import LinearSDE as LinearSDE
+from .transition import integrator_kernel as integrator_kernel
