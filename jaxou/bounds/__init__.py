@@ -2,5 +2,51 @@
 
 from .bernoulli import binary_kl
 from .inversion import kl_inverse, kl_inverse_lower
+from .rows import (
+    catoni_linear,
+    catoni_phi,
+    chi_square,
+    emp_bernstein,
+    find_row,
+    harel_simplified,
+    majority_vote,
+    maurer_pinsker,
+    mcallester_2003,
+    mcallester_he,
+    mcallester_loose,
+    quadratic,
+    row_names,
+    second_moment,
+    seeger,
+    single_draw,
+    sub_gaussian,
+    thiemann,
+    thiemann_lambda,
+    tolstikhin_seldin_simple,
+)
 
-__all__ = ["binary_kl", "kl_inverse", "kl_inverse_lower"]
+__all__ = [
+    "binary_kl",
+    "catoni_linear",
+    "catoni_phi",
+    "chi_square",
+    "emp_bernstein",
+    "find_row",
+    "harel_simplified",
+    "kl_inverse",
+    "kl_inverse_lower",
+    "majority_vote",
+    "maurer_pinsker",
+    "mcallester_2003",
+    "mcallester_he",
+    "mcallester_loose",
+    "quadratic",
+    "row_names",
+    "second_moment",
+    "seeger",
+    "single_draw",
+    "sub_gaussian",
+    "thiemann",
+    "thiemann_lambda",
+    "tolstikhin_seldin_simple",
+]
