@@ -1,0 +1,119 @@
+"""Any stochastic solver of diffrax on the stage's linear SDE."""
+
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt32
+
+from .._check import as_float, is_concrete
+from ..linalg import AbstractMatrix
+from .columns import square_root, times
+from .grid import Grid
+from .method import AbstractMethod, cast
+
+FORWARD = diffrax.ForwardMode()
+"""Brownian increments drawn step by step can only be differentiated forwards."""
+
+
+class Solves(eqx.Module):
+    """The SDE dy = (pull - F y) ds + R dW, the save times and a key for the Brownian paths."""
+
+    drift: AbstractMatrix
+    pull: Float[Array, " D"]
+    root: AbstractMatrix
+    times: Float[Array, " points"]
+    dt: Float[Array, ""]
+    size: int = eqx.field(static=True)
+
+
+class Diffrax(AbstractMethod):
+    """Solves the stage's SDE with a diffrax solver, one Brownian path per particle.
+
+    `dt` is the step in flow time (the learning rate by default). `tolerance` > 0 draws the path
+    from a `VirtualBrownianTree`; without it each step draws its own increment
+    (`UnsafeBrownianPath`), which is faster. The noise is additive, so Ito and Stratonovich solvers
+    agree. Slower than `EulerMaruyama` for the same scheme: use it for other schemes and as a
+    second opinion. Particles are compared with the SDE's law; a step bias shows as a difference.
+
+    >>> Diffrax(diffrax.Heun()).chain
+    'sde'
+    """
+
+    solver: diffrax.AbstractSolver
+    dt: Float[Array, ""] | None
+    tolerance: float | None = eqx.field(static=True)
+    weak_order: ClassVar[float] = 1.0
+    chain: ClassVar = "sde"
+
+    def __init__(self, solver: Any, dt: float | None = None, *, tolerance: float | None = None):
+        if not isinstance(solver, diffrax.AbstractSolver):
+            raise TypeError(f"Diffrax(solver) takes a diffrax solver, got {solver!r}")
+        if dt is not None and is_concrete(dt) and not float(dt) > 0:
+            raise ValueError(f"dt={dt} must be positive")
+        self.solver = solver
+        self.dt = None if dt is None else as_float(dt, "dt")
+        self.tolerance = tolerance
+
+    def steady_law(self, stage):
+        raise ValueError(
+            f"the steady law of {type(self.solver).__name__} is not known in closed form: use "
+            "stage.gibbs(), the law of the SDE that it approximates"
+        )
+
+    def kernel(self, stage):
+        return stage.flow(stage.duration)
+
+    def grid(self, stage, saves):
+        if stage.scheduled:
+            raise ValueError(
+                "Diffrax needs a constant learning rate and batch size; use SGD() or "
+                "EulerMaruyama() with a schedule"
+            )
+        fraction = jnp.arange(saves + 1, dtype=stage.duration.dtype) / saves
+        steps = fraction * stage.steps
+        return Grid(steps, steps, fraction * stage.duration)
+
+    def plan(self, stage, grid, centre, dtype):
+        sde = stage.sde()
+        pull = sde.drift.matvec(sde.fixed_point - centre)
+        dt = stage.learning_rate if self.dt is None else self.dt
+        parts = (sde.drift, pull, square_root(sde.noise), grid.times, dt)
+        return Solves(*cast(parts, dtype), centre.shape[0])
+
+    def coordinates(self, plan: Solves) -> int:
+        return plan.size
+
+    def advance(self, plan, state, noise, particles: UInt32[Array, " rows"], save):
+        start, stop = plan.times[save - 1], plan.times[save]
+        # diffrax draws from keys of its own: one per stage, save and particle
+        base = jax.random.fold_in(
+            jax.random.wrap_key_data(noise.keys[0], impl="threefry2x32"), save
+        )
+        keys = jax.vmap(lambda p: jax.random.fold_in(base, p))(particles)
+        root = times(plan.root, jnp.eye(plan.size, dtype=state.dtype))
+
+        def drift(t, y, args):
+            return plan.pull - times(plan.drift, y[:, None])[:, 0]
+
+        def solve(key, y):
+            path = self._path(key, start, stop, y)
+            diffusion = diffrax.ControlTerm(lambda t, y, args: root, path)
+            terms = diffrax.MultiTerm(diffrax.ODETerm(drift), diffusion)
+            solution = diffrax.diffeqsolve(
+                terms, self.solver, start, stop, plan.dt, y, max_steps=None, adjoint=FORWARD
+            )
+            return solution.ys[0]
+
+        # the solver mixes Python floats and arrays freely
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return jax.vmap(solve)(keys, state.T).T
+
+    def _path(self, key, start, stop, y):
+        shape = jax.ShapeDtypeStruct(y.shape, y.dtype)
+        levy = getattr(self.solver, "minimal_levy_area", diffrax.BrownianIncrement)
+        if self.tolerance is None:
+            return diffrax.UnsafeBrownianPath(shape, key, levy_area=levy)
+        return diffrax.VirtualBrownianTree(start, stop, self.tolerance, shape, key, levy_area=levy)

@@ -1,0 +1,43 @@
+"""Exact samples of the SDE at the save points."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from .grid import Grid, schedule_parts, step_grid
+from .jumps import AbstractJump, plan_jumps
+
+
+class Exact(AbstractJump):
+    """Samples of the stage's SDE, without step bias, at K equally spaced flow times
+    (for a schedule: steps).
+
+        theta(s + u) = theta* + e^{-A u} (theta(s) - theta*) + N(0, G(u))          (3.1)
+
+    Right for every pair of Hessian and noise, commuting or not, singular or not. Its law differs
+    from SGD's by terms of relative size learning_rate x curvature: use `SGD` for those.
+    """
+
+    weak_order: ClassVar[float] = float("inf")
+    chain: ClassVar = "sde"
+
+    def steady_law(self, stage):
+        return stage.gibbs()
+
+    def kernel(self, stage):
+        return stage.flow(stage.duration)
+
+    def grid(self, stage, saves):
+        if stage.scheduled:
+            return step_grid(stage, saves)
+        fraction = jnp.arange(saves + 1, dtype=stage.duration.dtype) / saves
+        steps = fraction * stage.steps
+        return Grid(steps, steps, fraction * stage.duration)
+
+    def plan(self, stage, grid, centre, dtype):
+        if stage.scheduled:
+            kernels = [part.flow(part.duration) for part in schedule_parts(stage, grid.saves)]
+            return plan_jumps(kernels, jnp.arange(grid.saves), centre, dtype)
+        interval = grid.times[-1] / grid.saves
+        which = jnp.zeros(grid.saves, jnp.int32)
+        return plan_jumps([stage.flow(interval)], which, centre, dtype)
