@@ -35,14 +35,16 @@ def flow_dense(
     short = time * 2.0**-doublings
     x = -drift * short
 
-    decay, term = jnp.zeros_like(drift), jnp.eye(drift.shape[0], dtype=drift.dtype)
-    covariance, moment = jnp.zeros_like(noise), noise
-    for k in range(1, TERMS + 1):
+    def taylor(carry, k):
+        decay, term, covariance, moment = carry
         term = x @ term / k
-        decay = decay + term
-        covariance = covariance + moment
         half = x @ moment / (k + 1)
-        moment = half + half.T
+        return (decay + term, term, covariance + moment, half + half.T), None
+
+    eye = jnp.eye(drift.shape[0], dtype=drift.dtype)
+    start = (jnp.zeros_like(drift), eye, jnp.zeros_like(noise), noise)
+    orders = jnp.arange(1, TERMS + 1, dtype=drift.dtype)
+    (decay, _, covariance, _), _ = lax.scan(taylor, start, orders)
     covariance = covariance * short
 
     @jax.checkpoint

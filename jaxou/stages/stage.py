@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._check import as_float, is_concrete, refuse_unless, require_finite, show_value
@@ -110,8 +111,8 @@ class Stage(eqx.Module):
         self.weight_decay = _scalar(weight_decay, "weight_decay")
         self.langevin_temperature = _scalar(langevin_temperature, "langevin_temperature")
         self.population = None if population is None else _scalar(population, "population")
-        self.has_momentum = not _is_zero(self.momentum)
-        self.has_weight_decay = not _is_zero(self.weight_decay)
+        self.has_momentum = not _is_zero(momentum)
+        self.has_weight_decay = not _is_zero(weight_decay)
         self._refuse_bad_values()
 
     def _refuse_bad_values(self):
@@ -304,7 +305,7 @@ class Stage(eqx.Module):
         return irreversibility.irreversibility(_constant(self, None, "irreversibility"))
 
     def excess_loss(self, law: Gaussian) -> Float[Array, ""]:
-        """E[L - L*] under `law`: tr(A S) / 2 + x^T A x / 2, x = mean - minimum; L has no penalty."""
+        """E[L - L*] under `law`: tr(A S) / 2 + x^T A x / 2, x = mean - minimum; no penalty."""
         gap = law.mean - self.minimum
         energy = trace_product(self.hessian, law.operator)
         return (energy + gap @ self.hessian.matvec(gap)) / 2
@@ -330,7 +331,8 @@ def _scalar(value: ScalarLike, name: str) -> Float[Array, ""]:
 
 
 def _is_zero(value) -> bool:
-    return is_concrete(value) and not bool(value != 0)
+    # in numpy: inside jit even an operation on known arrays is traced
+    return is_concrete(value) and not np.any(np.asarray(value) != 0)
 
 
 def _as_point(value, d: int, name: str):
