@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ from .low_rank import leading_pairs, rest_of_trace
 from .noise import gradient_gram, noise_product
 from .parameters import as_vector
 from .spectrum import (
-    Negative,
     Spectrum,
     refuse_negative,
     spectrum,
@@ -84,10 +83,10 @@ def measure(
     loss: Callable[..., Any],
     data: Any,
     *,
-    kind: Literal["hessian", "ggn"] = "hessian",
-    structure: Literal["dense", "low_rank"] = "dense",
+    kind: str = "hessian",
+    structure: str = "dense",
     rank: int | None = None,
-    negative: Negative = "error",
+    negative: str = "error",
     output_loss: Callable[..., Any] | None = None,
     predict: Callable[..., Any] | None = None,
     trainable: Any = None,
@@ -159,10 +158,10 @@ def estimate(
     batch_size: ScalarLike,
     steps: ScalarLike,
     weight_decay: ScalarLike = 0.0,
-    kind: Literal["hessian", "ggn"] = "hessian",
-    structure: Literal["dense", "low_rank"] = "dense",
+    kind: str = "hessian",
+    structure: str = "dense",
     rank: int | None = None,
-    negative: Negative = "error",
+    negative: str = "error",
     output_loss: Callable[..., Any] | None = None,
     predict: Callable[..., Any] | None = None,
     trainable: Any = None,
@@ -217,7 +216,7 @@ def relative_commutator(first: Matrix, second: Matrix) -> Scalar:
     )
 
 
-def _low_rank(pairs: Any, rest: Scalar, negative: Negative) -> tuple[Any, Spectrum]:
+def _low_rank(pairs: Any, rest: Scalar, negative: str) -> tuple[Any, Spectrum]:
     """rest I + U diag(values - rest) U', and the spectrum of the kept pairs."""
     found = spectrum_of(pairs.values)
     values = pairs.values

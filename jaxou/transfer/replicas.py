@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .._check import refuse_unless
-from .._typing import Key, Particles, Scalar, Vector
+from .._typing import Particles, PRNGKeyArray, Scalar, Vector
 from ..curvature.batching import example_count
 from ..curvature.parameters import as_vector, bind, from_vector
 
@@ -40,7 +40,7 @@ def sgd_replicas(
     learning_rate: Any,
     batch_size: int,
     steps: int,
-    key: Key,
+    key: PRNGKeyArray,
     momentum: Any = 0.0,
     weight_decay: Any = 0.0,
     saves: int | Sequence[int] = 1,
@@ -92,7 +92,9 @@ def sgd_replicas(
     chunk = min(chunk, count)
     index = np.arange(-(-count // chunk) * chunk)
     index = np.where(index < count, index, 0).reshape(-1, chunk)
-    parts = [_run_chunk(sgd, starts[rows], jnp.asarray(rows), save_steps) for rows in index]
+    parts = [
+        _run_chunk(sgd, starts[rows], jnp.asarray(rows), jnp.asarray(save_steps)) for rows in index
+    ]
     return Replicas(save_steps, jnp.concatenate(parts, axis=1)[:, :count])
 
 
@@ -105,7 +107,7 @@ class _SGD(eqx.Module):
     learning_rate: Scalar
     momentum: Scalar
     weight_decay: Scalar
-    key: Key
+    key: PRNGKeyArray
     trainable: Any
     batch_size: int = eqx.field(static=True)
 
@@ -126,9 +128,8 @@ class _SGD(eqx.Module):
 
 @eqx.filter_jit
 def _run_chunk(
-    sgd: _SGD, starts: Particles, replicas: Array, save_steps: Int[np.ndarray, " saves"]
+    sgd: _SGD, starts: Particles, replicas: Array, save_steps: Int[Array, " saves"]
 ) -> Float[Array, "saves particles d"]:
-    save_steps = jnp.asarray(save_steps)
     advance = jax.vmap(sgd.step, in_axes=(0, None, 0))
 
     def segment(state: Any, ends: tuple[Array, Array]) -> tuple[Any, Particles]:

@@ -1,0 +1,175 @@
+"""A good posterior: full-rank, in closed form up to two numbers, chosen on the target sample.
+
+For the quadratic model of the target loss the best Gaussian posterior at inverse temperature t has
+covariance (t A + P)^-1, P the prior's precision, and mean covariance (t A theta* + P m0) (theory
+section 13). Whitened by the prior and rotated into the eigenbasis of the whitened A, it is
+diagonal, so that KL costs O(d) and one eigendecomposition serves every scale and temperature.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._typing import Matrix, PRNGKeyArray, Scalar, Vector
+from ..linalg.factor import eigh
+from .priors import PriorShape
+from .risk import losses_at
+
+SCREENING_DRAWS = 64
+"""Weight draws by which candidates are compared; the certificate uses fresh ones."""
+
+
+class Posterior(eqx.Module):
+    """N(mean, root root') in the prior's coordinates: variances and shift along `basis`.
+
+    The prior is N(0, tau^2 I) there. `basis` (d, d) maps these coordinates to parameters; both
+    vectors are (d,).
+    """
+
+    center: Vector
+    basis: Matrix
+    variances: Vector
+    shift: Vector
+
+    @property
+    def mean(self) -> Vector:
+        return self.center + self.basis @ self.shift
+
+    @property
+    def root(self) -> Matrix:
+        return self.basis * jnp.sqrt(self.variances)[None, :]
+
+    def kl(self, scale: Any) -> Scalar:
+        """KL(posterior || prior of mean variance `scale`), nats."""
+        ratio = self.variances / scale
+        return 0.5 * jnp.sum(ratio - 1.0 - jnp.log(ratio) + self.shift**2 / scale)
+
+
+def given_posterior(shape: PriorShape, center: Vector, covariance: Matrix) -> Posterior:
+    """The law N(center, covariance) in the prior's coordinates.
+
+    Raises `ValueError` if the covariance is singular, which would make KL infinite.
+    """
+    white = shape.inverse_root @ covariance @ shape.inverse_root
+    values, vectors = eigh(0.5 * (white + white.T))
+    if not float(values[0]) > len(values) * jnp.finfo(values.dtype).eps * float(values[-1]):
+        raise ValueError(
+            "posterior_covariance is singular, so KL is infinite: add a multiple of the identity, "
+            "or leave it out and a full-rank one is chosen"
+        )
+    return Posterior(shape.center, shape.root @ vectors, values, vectors.T @ shape.whiten(center))
+
+
+class PosteriorFamily(eqx.Module):
+    """Best posteriors for the quadratic target loss, by prior scale and inverse temperature."""
+
+    center: Vector
+    basis: Matrix
+    stiffness: Vector
+    shift: Vector
+
+    def at(self, scale: Any, temperature: Any, pulled: Any) -> Posterior:
+        """The member at prior variance `scale` and inverse `temperature` (in examples).
+
+        With `pulled` = 1 its mean gives way to the prior as the optimum does, with 0 it stays.
+        """
+        gain = temperature * scale * self.stiffness
+        moved = self.shift * (1.0 - pulled / (1.0 + gain))
+        return Posterior(self.center, self.basis, scale / (1.0 + gain), moved)
+
+
+@jax.jit
+def posterior_family(shape: PriorShape, center: Vector, hessian: Matrix) -> PosteriorFamily:
+    """Diagonalise the target Hessian (d, d) in the prior's coordinates; cost O(d^3)."""
+    white = shape.root @ hessian @ shape.root
+    values, vectors = eigh(0.5 * (white + white.T))
+    return PosteriorFamily(
+        shape.center,
+        shape.root @ vectors,
+        jnp.maximum(values, 0.0),
+        vectors.T @ shape.whiten(center),
+    )
+
+
+class Screen(eqx.Module):
+    """Empirical risk of candidates with common random numbers."""
+
+    model: Any
+    loss01: Callable[..., Any] = eqx.field(static=True)
+    data: Any
+    noise: Float[Array, "draws d"]
+    trainable: Any
+
+    @classmethod
+    def make(
+        cls,
+        model: Any,
+        loss01: Callable[..., Any],
+        data: Any,
+        size: int,
+        key: PRNGKeyArray,
+        trainable: Any,
+    ) -> "Screen":
+        noise = jax.random.normal(key, (SCREENING_DRAWS, size))
+        return cls(model, loss01, jax.tree.map(jnp.asarray, data), noise, trainable)
+
+    @eqx.filter_jit
+    def __call__(self, posterior: Posterior) -> Scalar:
+        weights = posterior.mean[None, :] + self.noise @ posterior.root.T
+        return jnp.mean(losses_at(self.model, self.loss01, self.data, weights, self.trainable))
+
+
+def choose(
+    family: PosteriorFamily,
+    scales: np.ndarray,
+    complexity: Callable[[Array, np.ndarray], np.ndarray],
+    bound: Callable[[float, float], float],
+    screen: Screen,
+    examples: int,
+    move_center: bool,
+    best: float = np.inf,
+) -> tuple[float, int, float, float] | None:
+    """Search scales x temperatures for the lowest bound: (bound, j, temperature, pull).
+
+    `complexity(kl, j)` is the right-hand side of the kl bound for scale number j >= 1 and
+    `bound(risk, complexity)` inverts it. A candidate is evaluated only if it would win with zero
+    risk. None if nothing beats `best`.
+    """
+    found = None
+    pulls = (float(move_center),)
+    index = np.arange(1, len(scales) + 1)
+    temperatures = examples * np.exp(np.arange(-3.0, 4.01))
+    for _ in range(2):
+        grid = np.stack(
+            [g.ravel() for g in np.meshgrid(index, temperatures, np.array(pulls), indexing="ij")]
+        )
+        numbers = grid[0].astype(int)
+        kl = _kls(family, jnp.asarray(scales[numbers - 1]), *map(jnp.asarray, grid[1:]))
+        cost = complexity(kl, numbers)
+        for k in np.argsort(cost):
+            if -np.expm1(-cost[k]) >= best:
+                break
+            scale, temperature, pull = scales[numbers[k] - 1], grid[1, k], grid[2, k]
+            posterior = family.at(*map(jnp.asarray, (scale, temperature, pull)))
+            value = bound(float(screen(posterior)), float(cost[k]))
+            if value < best:
+                best, found = value, (value, int(numbers[k]), float(temperature), float(pull))
+        if found is None:
+            return None
+        # once more, finely, around the winner
+        index = np.clip(found[1] + np.arange(-1, 2), 1, len(scales))
+        index = np.unique(index)
+        temperatures = found[2] * np.exp(np.linspace(-0.75, 0.75, 7))
+        pulls = (found[3],)
+    return found
+
+
+@jax.jit
+def _kls(family: PosteriorFamily, scales: Array, temperatures: Array, pulls: Array) -> Array:
+    one = lambda scale, temperature, pull: family.at(scale, temperature, pull).kl(scale)
+    return jax.vmap(one)(scales, temperatures, pulls)
