@@ -1,7 +1,9 @@
 """PAC-Bayes: the kl inverse, the catalogue of bounds, and the bound over two stages."""
 
 from .bernoulli import binary_kl
+from .discrepancies import Discrepancy, discrepancy
 from .inversion import kl_inverse, kl_inverse_lower
+from .risk import SaturatedRisk
 from .rows import (
     catoni_linear,
     catoni_phi,
@@ -24,12 +26,22 @@ from .rows import (
     thiemann_lambda,
     tolstikhin_seldin_simple,
 )
+from .terms import BoundTerms
+from .tuning import Tuned, tune
+from .two_stage import StageBound, TwoStageBound, two_stage_bound
 
 __all__ = [
+    "BoundTerms",
+    "Discrepancy",
+    "SaturatedRisk",
+    "StageBound",
+    "Tuned",
+    "TwoStageBound",
     "binary_kl",
     "catoni_linear",
     "catoni_phi",
     "chi_square",
+    "discrepancy",
     "emp_bernstein",
     "find_row",
     "harel_simplified",
@@ -49,4 +61,6 @@ __all__ = [
     "thiemann",
     "thiemann_lambda",
     "tolstikhin_seldin_simple",
+    "tune",
+    "two_stage_bound",
 ]

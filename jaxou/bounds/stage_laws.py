@@ -1,0 +1,36 @@
+"""Which law a stage contributes to a bound: its SDE's, its chain's, or the one it reached."""
+
+from typing import Literal, get_args
+
+from ..laws import Gaussian
+from ..stages import AbstractChain
+
+LawName = Literal["gibbs", "stationary", "finite"]
+
+
+def laws_of(process: AbstractChain, law: str, throw: bool) -> tuple[Gaussian, Gaussian]:
+    """(Q_S, Q_T): the laws of the two stages of `process`.
+
+    "gibbs" is each stage's steady law as an SDE, "stationary" its steady law as SGD with finite
+    steps, "finite" the law after the stage's own number of SGD steps, starting from where the
+    process starts.
+    """
+    if not isinstance(process, AbstractChain):
+        raise TypeError(
+            f"process must be an ou.TwoStage or a chain of two stages, got {type(process).__name__}"
+        )
+    if len(process.stages) != 2:
+        raise ValueError(
+            f"this chain has {len(process.stages)} stages and a two-stage bound needs 2; bound "
+            "any pair of laws with ou.bounds.<row>(risk, posterior.kl(prior), n, delta)"
+        )
+    if law not in get_args(LawName):
+        raise ValueError(
+            f"law={law!r} is not one of {', '.join(get_args(LawName))}: the steady law of the "
+            "SDE, the steady law of SGD, or the law after each stage's own steps"
+        )
+    if law == "finite":
+        return tuple(process.law(k, step=stage.steps) for k, stage in enumerate(process.stages))
+    if law == "stationary":
+        return tuple(stage.stationary(throw=throw) for stage in process.stages)
+    return tuple(stage.gibbs(throw=throw) for stage in process.stages)

@@ -1,0 +1,231 @@
+"""The bound over pre-training and fine-tuning: two guarantees, one for each domain.
+
+With probability at least 1 - delta over both samples, for P0 fixed in advance,
+
+    R_S(Q_S) <= r_S(Q_S) + gap(KL(Q_S || P0), N_S, delta_S)
+    R_T(Q_T) <= r_T(Q_T) + gap(KL(Q_T || Q_S), N_T, delta_T),       delta_S + delta_T <= delta
+
+Only the second line speaks about the target. Source: reconstructed from He and Tao 2022
+(arXiv 2208.14092) on McAllester's bound; theory.md section 13.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from .._check import as_float, is_concrete, refuse_unless, show_value
+from .._status import Status, first_failure, poison, raise_unless_ok, status_if
+from .._typing import ScalarLike
+from ..laws import Gaussian
+from ..stages import AbstractChain
+from .rows import Row, find_row
+from .stage_laws import laws_of
+from .terms import BoundTerms, bound_terms
+
+Risk = Callable[[Gaussian], Float[Array, ""]]
+
+
+class StageBound(eqx.Module):
+    """The guarantee of one stage: `value` = `risk` + `gap`, raw (it may exceed 1).
+
+    Without a given risk (`risk_given` is False) the value is the gap of a zero empirical risk.
+    """
+
+    value: Float[Array, ""]
+    gap: Float[Array, ""]
+    kl: Float[Array, ""]
+    risk: Float[Array, ""]
+    delta: Float[Array, ""]
+    n: Float[Array, ""]
+    terms: BoundTerms
+    status: Status
+    risk_given: bool = eqx.field(static=True)
+
+
+class TwoStageBound(eqx.Module):
+    """Both guarantees. `target.value` is the one about the fine-tuned model.
+
+    `transfer_gain` is KL(Q_T || P0) - KL(Q_T || Q_S): what pre-training is worth, in nats.
+    """
+
+    target: StageBound
+    source: StageBound
+    transfer_gain: Float[Array, ""]
+    status: Status
+    bound: str = eqx.field(static=True)
+    mode: str = eqx.field(static=True)
+    law: str = eqx.field(static=True)
+
+    @property
+    def gap_sum(self) -> Float[Array, ""]:
+        """The sum of the two gaps. It concerns two different risks and bounds neither."""
+        return self.target.gap + self.source.gap
+
+    @property
+    def dominant(self) -> Bool[Array, ""]:
+        """Whether fine-tuning has the larger gap; usual for N_T << N_S, and not a law."""
+        return self.target.gap > self.source.gap
+
+
+def two_stage_bound(
+    process: AbstractChain,
+    *,
+    n_source: ScalarLike,
+    n_target: ScalarLike,
+    risk: ScalarLike | Risk,
+    source_risk: ScalarLike | Risk | None = None,
+    delta: ScalarLike,
+    delta_split: tuple[ScalarLike, ScalarLike] = (0.5, 0.5),
+    prior: Gaussian | None = None,
+    law: str = "gibbs",
+    mode: str = "model",
+    bound: str | Row = "mcallester_he",
+    throw: bool = True,
+) -> TwoStageBound:
+    """PAC-Bayes bounds of both stages, differentiable in everything that the laws depend on.
+
+    - `n_source`, `n_target`: independent examples of the two samples.
+    - `risk`, `source_risk`: empirical risks in [0, 1] of Q_T and Q_S for a bounded loss: a number
+      (held fixed under differentiation) or a callable law -> [0, 1], such as `SaturatedRisk`.
+    - `delta`: total failure probability; stage k spends `delta * delta_split[k]` (source first).
+    - `prior`: P0 of the source stage; None takes `process.initial`. The target's prior is Q_S.
+    - `law`: "gibbs", "stationary" or "finite": which laws stand for Q_S and Q_T.
+    - `mode`: "model" takes the law of SGD to be this Gaussian, an assumption of the claim.
+      "certificate" is for weights really drawn from Q: it needs float64 and a finite KL.
+    - `bound`: a row of the catalogue by name, or a callable row(risk, kl, n, delta).
+
+    Wrong values raise; traced ones, or all with `throw=False`, give NaN and a `status`.
+
+    >>> from jaxou import Gaussian, Stage, TwoStage
+    >>> source = Stage(
+    ...     hessian=1.0, noise=1.0, minimum=0.0, learning_rate=0.1, batch_size=10, steps=9
+    ... )
+    >>> process = TwoStage(source, source.replace(minimum=0.1), Gaussian(0.0, 1.0))
+    >>> b = two_stage_bound(process, n_source=10_000, n_target=1_000, risk=0.1, delta=0.05)
+    >>> round(float(b.target.value), 4), round(float(b.target.kl), 4), bool(b.dominant)
+    (0.1825, 1.0, True)
+    """
+    _refuse_bad_mode(mode)
+    row = find_row(bound)
+    name = bound if isinstance(bound, str) else _name_of(bound)
+    (delta_source, delta_target), fine = _split(delta, delta_split)
+    q_source, q_target = laws_of(process, law, throw)
+    prior = process.initial if prior is None else prior
+
+    make = partial(_stage_bound, row=row, name=name, split_is_fine=fine, throw=throw)
+    source = make(
+        q_source, prior, source_risk, _count(n_source, "n_source"), delta_source, is_source=True
+    )
+    target = make(q_target, q_source, risk, _count(n_target, "n_target"), delta_target)
+    if mode == "certificate" and throw:
+        _refuse_infinite(source.kl, "source", "P0, the prior")
+        _refuse_infinite(target.kl, "target", "Q_S, the law of the source stage")
+    return TwoStageBound(
+        target=target,
+        source=source,
+        transfer_gain=q_target.kl(prior) - target.kl,
+        status=first_failure(source.status, target.status),
+        bound=name,
+        mode=mode,
+        law=law,
+    )
+
+
+def _stage_bound(
+    posterior, prior, risk, n, delta, *, row, name, split_is_fine, throw, is_source=False
+) -> StageBound:
+    divergence = posterior.kl_terms(prior)
+    given = risk is not None
+    empirical = _risk_of(risk if given else 0.0, posterior, "source_risk" if is_source else "risk")
+    in_range = (empirical >= 0) & (empirical <= 1) & (n >= 1) & split_is_fine
+    status = first_failure(
+        prior.status, posterior.status, divergence.status, status_if(~in_range, Status.bad_input)
+    )
+    raise_unless_ok(status, throw)
+    # rows refuse what is not a number, so a lane that failed is evaluated at harmless values
+    good = status == Status.ok
+    kl = jnp.maximum(jnp.where(good, divergence.value, 0.0), 0.0)
+    safe_n, safe_delta = jnp.where(good, n, 8.0), jnp.where(good, delta, 0.5)
+    value = row(jnp.where(good, empirical, 0.0), kl, safe_n, safe_delta)
+    return StageBound(
+        value=poison(value, status),
+        gap=poison(value - empirical, status),
+        kl=poison(kl, status),
+        risk=empirical,
+        delta=delta,
+        n=n,
+        terms=bound_terms(divergence, prior if is_source else None, empirical, n, delta, name),
+        status=status,
+        risk_given=given,
+    )
+
+
+def _risk_of(risk, law: Gaussian, name: str) -> Float[Array, ""]:
+    value = as_float(risk(law) if callable(risk) else risk, name)
+    if value.ndim != 0:
+        raise ValueError(f"{name} must be one number in [0, 1], got shape {value.shape}")
+    refuse_unless(
+        ((value >= 0) & (value <= 1)) | (jnp.isnan(value) & callable(risk)),
+        f"{name}={show_value(value)} must lie in [0, 1]: it is the empirical risk of a bounded "
+        "loss; ou.SaturatedRisk makes one of a quadratic",
+    )
+    return value
+
+
+def _refuse_bad_mode(mode: str) -> None:
+    if mode not in ("model", "certificate"):
+        raise ValueError(
+            f"mode={mode!r} is neither 'model' (Q stands for the law of SGD) nor 'certificate' "
+            "(weights are drawn from Q)"
+        )
+    if mode == "certificate" and not jax.config.jax_enable_x64:
+        raise ValueError(
+            "a certificate is not computed in float32: put "
+            'jax.config.update("jax_enable_x64", True) before the first array is made'
+        )
+
+
+def _split(delta, delta_split):
+    """(delta, (delta_S, delta_T), whether both are usable), refusing what overspends."""
+    delta = as_float(delta, "delta")
+    refuse_unless(
+        (delta > 0) & (delta < 1),
+        f"delta={show_value(delta)} must lie in (0, 1): it is the total failure probability",
+    )
+    if len(delta_split) != 2:
+        raise ValueError(f"delta_split={delta_split} must be two shares, source first")
+    first, second = (as_float(share, "delta_split") for share in delta_split)
+    positive = (first > 0) & (second > 0)
+    # a share of 0.1 + 0.9 may be an ulp above 1
+    within = first + second <= 1.0 + 4 * float(jnp.finfo(first.dtype).eps)
+    refuse_unless(
+        positive & within,
+        f"delta_split=({show_value(first)}, {show_value(second)}) must be two positive shares with "
+        "a sum of at most 1: more would spend the failure probability delta twice",
+    )
+    fine = (delta > 0) & (delta < 1) & positive & within
+    return (delta * first, delta * second), fine
+
+
+def _count(n, name: str) -> Float[Array, ""]:
+    n = as_float(n, name)
+    refuse_unless(n >= 1, f"{name}={show_value(n)} must be at least 1, the examples of that sample")
+    return n
+
+
+def _name_of(row) -> str:
+    return getattr(row.func if isinstance(row, partial) else row, "__name__", "custom")
+
+
+def _refuse_infinite(kl, stage: str, reference: str) -> None:
+    if is_concrete(kl) and np.isinf(np.asarray(kl)).any():
+        raise ValueError(
+            f"the {stage} stage has KL = inf, so nothing can be certified: the law of the stage "
+            f"leaves the range of {reference} (a singular covariance or a point). Inflate both "
+            "covariances, or give a prior of full rank"
+        )
