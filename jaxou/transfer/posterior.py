@@ -134,14 +134,14 @@ def choose(
     move_center: bool,
     best: float = np.inf,
 ) -> tuple[float, int, float, float] | None:
-    """Search scales x temperatures for the lowest bound: (bound, j, temperature, pull).
+    """Search scales x temperatures (x pulls) for the lowest bound: (bound, j, temperature, pull).
 
     `complexity(kl, j)` is the right-hand side of the kl bound for scale number j >= 1 and
     `bound(risk, complexity)` inverts it. A candidate is evaluated only if it would win with zero
     risk. None if nothing beats `best`.
     """
     found = None
-    pulls = (float(move_center),)
+    pulls = (1.0, 0.0) if move_center else (0.0,)
     index = np.arange(1, len(scales) + 1)
     temperatures = examples * np.exp(np.arange(-3.0, 4.01))
     for _ in range(2):
