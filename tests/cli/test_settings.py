@@ -138,9 +138,9 @@ def test_misspelt_settings_are_named_and_corrected(tmp_path, capsys, name, kind)
 OUT_OF_RANGE = [
     ("finetune.learning_rate", "0.0"), ("finetune.learning_rate", "-0.1"),
     ("pretrain.batch_size", "0"), ("pretrain.steps", "0"), ("finetune.momentum", "1.0"),
-    ("finetune.weight_decay", "0.0"), ("data.n_target", "1797"), ("data.n_source", "5001"),
+    ("finetune.weight_decay", "0.0"), ("data.n_target", "1201"), ("data.n_source", "4001"),
     ("bound.delta", "0.0"), ("certificate.delta", "1.0"), ("certificate.draws", "1"),
-    ("particles", "0"), ("replicas", "1"), ("snapshots", "1"), ("seed", "-1"),
+    ("particles", "0"), ("replicas", "1"), ("snapshots", "0"), ("seed", "-1"),
     ("initial_scale", "0.0"), ("finetune.batch_size", "1201"),
 ]  # fmt: skip
 

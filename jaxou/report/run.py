@@ -1,0 +1,152 @@
+"""`jaxou run`: compute, draw, write, and say what was done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig
+from . import files
+from .page import percent
+from .story import tell
+from .tables import bound_bars, tables
+
+Step = Callable[[str], AbstractContextManager[Any]]
+
+_PACKAGES = ("jaxou", "jax", "jaxlib", "equinox", "numpy", "scikit-learn", "mlxtend", "matplotlib")
+
+
+def run_and_write(config: RunConfig, step: Step | None = None) -> str:
+    """Do what `config` asks, write everything into `config.out`, and return what to print.
+
+    `step(title)` is a context manager around each phase, for showing progress. Every file is
+    written whole or not at all; with `config.resume` phases that an interrupted run with the same
+    settings and versions finished are read back.
+    """
+    from ..transfer.experiment import run_experiment
+
+    seconds: dict[str, float] = {}
+    timed = _timed(step or _silent, seconds)
+    begin = time.perf_counter()
+    out = config.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        from ..config import ConfigError
+
+        raise ConfigError(f"out = {out}: {error.strerror}") from None
+    files.write_text(out / "config.toml", config.to_toml())
+
+    versions = _versions()
+    cache = None
+    if config.resume:
+        cache = out / ".cache" / config.identity(*(f"{k} {v}" for k, v in versions.items()))
+    result = run_experiment(config, timed, cache)
+    numbers = {"jaxou": versions["jaxou"], "settings": config.as_dict(), **result.numbers}
+    files.write_json(out / "result.json", numbers)
+    for name, (_, header, rows) in tables(numbers).items():
+        files.write_csv(out / "tables" / f"{name}.csv", header, rows)
+
+    pictures, remark = {}, ""
+    if config.figures:
+        with timed("Drawing the figures"):
+            pictures, remark = _draw(numbers, result.arrays)
+        for name, png in pictures.items():
+            files.write_bytes(out / "figures" / f"{name}.png", png)
+
+    seconds["in all"] = time.perf_counter() - begin
+    facts = {"versions": versions, "seconds": seconds, "device": _device()}
+    files.write_text(out / "report.html", tell(numbers, pictures, facts))
+    paths = sorted(str(p.relative_to(out)) for p in _written(out))
+    manifest = {
+        **facts,
+        "identity": config.identity(),
+        "seed": config.seed,
+        "generator": result.generator,
+        "reused_phases": result.reused,
+        "dtype": {"laws and bounds": "float64", "particles": "float32"},
+        "out": str(out),
+        "files": paths,
+    }
+    files.write_json(out / "manifest.json", manifest)
+    return _summary(numbers, seconds["in all"], out, remark)
+
+
+def _draw(numbers: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, bytes], str]:
+    """The figures, or none and the sentence that says how to get them."""
+    try:
+        from .figures import draw_all
+    except ImportError as error:
+        if "matplotlib" not in str(error):
+            raise
+        return {}, "No figures: matplotlib is not installed; pip install 'jaxou[plot]' brings it."
+    bars, marks = bound_bars(numbers)
+    return draw_all(numbers, {**arrays, "bars": bars, "marks": marks}), ""
+
+
+def _summary(numbers: dict[str, Any], seconds: float, out: Path, remark: str) -> str:
+    certificate = numbers["certificates"]["source"]
+    zero = numbers["certificates"]["zero"]
+    tuned = numbers["sgd"]["finetune"]["target_test_error"]
+    lines = [
+        "",
+        f"Pre-trained on MNIST, fine-tuned on UCI digits, in {seconds:.0f} s.",
+        f"  test error of SGD     {percent(tuned['mean'])}  (± {percent(tuned['standard_error'], 2)},"
+        f" {tuned['runs']} runs)",
+        f"  certified error       at most {percent(certificate['bound'])}  with probability "
+        f"{percent(1 - certificate['delta'], 0)}; measured {percent(certificate['test_risk'])}",
+        f"  without pre-training  at most {percent(zero['bound'])}",
+    ]
+    for name, title in (("pretrain", "pre-training"), ("finetune", "fine-tuning")):
+        lines.append(f"  {title:<20}  {numbers['verdicts'][name]['plain']}")
+    lines += ["", f"  {out / 'report.html'}  tells the story; numbers in {out / 'result.json'}"]
+    return "\n".join([*lines, *([f"  {remark}"] if remark else [])])
+
+
+def _timed(step: Step, seconds: dict[str, float]) -> Step:
+    """`step`, and the time that each phase took."""
+
+    @contextmanager
+    def timed(title: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        with step(title):
+            yield
+        seconds[title] = time.perf_counter() - begin
+
+    return timed
+
+
+@contextmanager
+def _silent(title: str) -> Iterator[None]:
+    yield
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent" if name != "jaxou" else "source tree"
+    return found
+
+
+def _device() -> str:
+    import os
+
+    import jax
+
+    device = jax.devices()[0]
+    return f"{device.platform} ({device.device_kind}), {os.cpu_count()} cores"
+
+
+def _written(out: Path) -> Iterator[Path]:
+    for path in out.rglob("*"):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(out).parts):
+            yield path
