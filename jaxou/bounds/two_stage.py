@@ -50,7 +50,8 @@ class StageBound(eqx.Module):
 class TwoStageBound(eqx.Module):
     """Both guarantees. `target.value` is the one about the fine-tuned model.
 
-    `transfer_gain` is KL(Q_T || P0) - KL(Q_T || Q_S): what pre-training is worth, in nats.
+    `transfer_gain` is KL(Q_T || P0) - KL(Q_T || Q_S): what pre-training is worth, in nats (NaN
+    where both are infinite).
     """
 
     target: StageBound

@@ -11,17 +11,18 @@ from .arguments import arguments, maurer_budget, outward
 from .seeger import seeger
 
 
-def single_draw(risk: ArrayLike, log_ratio: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
+def single_draw(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """Bound on the true risk of ONE draw h ~ Q: kl(risk(h) || R(h)) <= (log dQ/dP(h) + l) / n.
 
-    l = log(2 sqrt(n)/delta); `risk` is the empirical risk of that draw, and the second argument is
-    its log-density ratio log dQ/dP(h), which may be negative. No Monte Carlo step is needed. The
-    probability 1 - delta is over the sample and the draw; drawing again spends delta again.
+    l = log(2 sqrt(n)/delta); `risk` is the empirical risk of that draw, and `kl` stands for its own
+    log-density ratio log dQ/dP(h), whose mean is the KL and which may be negative. No Monte Carlo
+    step is needed. The probability 1 - delta is over the sample and the draw; drawing again spends
+    delta again.
 
     >>> f"{single_draw(0.05, 118.0, 5000, 0.05):.5f}"
     '0.11422'
     """
-    a = arguments(risk, log_ratio, n, delta, smallest_kl=-jnp.inf)
+    a = arguments(risk, kl, n, delta, smallest_kl=-jnp.inf)
     # a negative budget has probability < delta and leaves the risk itself
     return a.seal(kl_inverse(a.risk, jnp.maximum(outward(maurer_budget(a)), 0.0)))
 

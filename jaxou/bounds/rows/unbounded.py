@@ -69,7 +69,7 @@ def second_moment(
 
 def chi_square(
     risk: ArrayLike,
-    chi2: ArrayLike,
+    kl: ArrayLike,
     n: ArrayLike,
     delta: ArrayLike,
     *,
@@ -77,15 +77,16 @@ def chi_square(
 ) -> Array:
     """risk + sqrt(variance (1 + chi2) / (n delta)), Alquier and Guedj 2018.
 
-    The second argument is the chi-square divergence of the posterior from the prior, not a KL, and
-    `variance` bounds the variance of the loss; 1/4 serves every loss in [0, 1]. Between Gaussians
-    chi2 is infinite unless 2 S_posterior^-1 > S_prior^-1.
+    `kl`, named for the place it takes in every row, is here the chi-square divergence chi2 of the
+    posterior from the prior, which is at least exp(KL) - 1. `variance` bounds the variance of the
+    loss; 1/4 serves every loss in [0, 1]. Between Gaussians chi2 is infinite unless
+    2 S_posterior^-1 > S_prior^-1.
 
     >>> f"{chi_square(0.05, 3.0, 5000, 0.05):.5f}"
     '0.11325'
     """
     variance = parameter(variance, "variance", "it bounds the variance of the loss")
-    a = arguments(risk, chi2, n, delta, smallest_risk=-jnp.inf, largest_risk=jnp.inf)
+    a = arguments(risk, kl, n, delta, smallest_risk=-jnp.inf, largest_risk=jnp.inf)
 
     def bound(a, variance):
         return a.risk + jnp.sqrt(variance * (1.0 + a.kl) / (a.n * a.delta))
