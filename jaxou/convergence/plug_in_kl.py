@@ -66,7 +66,7 @@ def null_moments(n: int, rank: int) -> tuple[Scalar, Scalar]:
 
     >>> mean, deviation = null_moments(1000, 2)
     >>> round(float(mean), 6), round(float(deviation), 6)
-    (0.002505, 0.001585)
+    (0.002503, 0.001583)
     """
     half = (n - jnp.arange(1.0, rank + 1.0)) / 2
     mean = -(jnp.sum(digamma(half)) + rank * jnp.log(2.0 / n)) / 2

@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from .._typing import Scalar
 from ..laws import Gaussian
 from ..particles.run import Run
-from ..stages.chain import Chain
+from ..stages import AbstractChain
 from .null_laws import chi2_quantile, noncentrality_limit, normal_quantile
 from .plug_in_kl import PlugInKL, plug_in_kl
 from .record import Budget, Detectable, Divergence, StageVerdict, Test, Verdict
@@ -21,9 +23,7 @@ POWER = 0.8
 CONFIDENCE = 0.99
 
 
-def verdict(
-    run: Run, process: Chain, *, level: float = 0.01, margin: float | None = None
-) -> Verdict:
+def verdict(run: Any, process: Any, *, level: float = 0.01, margin: float | None = None) -> Verdict:
     """Test a run at every stage's end against the law its particles must have there.
 
     That law is the run's *own*: SGD's chain for `SGD`, the SDE for `Exact` and `Diffrax`, the
@@ -39,22 +39,23 @@ def verdict(
     """
     _check(run, process, level, margin)
     method, laws = run.method, own_laws(run.method, process)
+    deviations, centres = np.asarray(run.deviations), np.asarray(run.centres)
     parts = []
     for k, stage in enumerate(process.stages):
-        draws = jnp.asarray(run.deviations[k], laws[k].mean.dtype)
+        draws = deviations[k].astype(laws[k].mean.dtype)
         rounding = float(jnp.finfo(run.deviations.dtype).eps)
-        own = whiten(draws, _shifted(laws[k], run.centres[k]), rounding)
+        own = whiten(draws, laws[k], rounding, centres[k])
         parts.append((k, stage, laws[k], draws, rounding, own, *_tests(own)))
     p_values = [t.p_value for *_, tests, _ in parts for t in tests if t.p_value is not None]
     adjusted = iter(holm(p_values))
     stages = []
-    for k, stage, law, draws, rounding, own, tests, kl in parts:
+    for k, stage, law, draws, rounding, own, tests, found in parts:
         tests = tuple(
             t if t.p_value is None else dataclasses.replace(t, adjusted=next(adjusted))
             for t in tests
         )
         gibbs, steady, reason = _steady_laws(method, stage)
-        to_gibbs = _to_gibbs(draws, gibbs, run.centres[k], rounding, law, reason)
+        to_gibbs = _to_gibbs(draws, gibbs, centres[k], rounding, law, reason)
         bad = any(t.adjusted is not None and t.adjusted < level for t in tests)
         stages.append(
             StageVerdict(
@@ -65,10 +66,10 @@ def verdict(
                 dimension=run.dimension,
                 tests=tests,
                 decision="rejected" if bad else "consistent",
-                own=_divergence(own, kl),
+                own=_divergence(own, found),
                 gibbs=to_gibbs,
-                budget=_budget(kl, law, gibbs, steady, reason),
-                detectable=_detectable(own, kl, level / max(len(p_values), 1)),
+                budget=_budget(found, law, gibbs, steady, reason),
+                detectable=_detectable(own, found, level / max(len(p_values), 1)),
                 equivalent=None if margin is None else _below(to_gibbs.upper, margin),
                 notes=_notes(own),
             )
@@ -76,7 +77,7 @@ def verdict(
     return Verdict(tuple(stages), type(method).__name__, float(level), margin)
 
 
-def own_laws(method, process: Chain) -> list[Gaussian]:
+def own_laws(method, process: AbstractChain) -> list[Gaussian]:
     """The law of the position at every stage's end, as `method` moves the particles."""
     laws, law = [], process.initial
     for k, stage in enumerate(process.stages):
@@ -88,6 +89,8 @@ def own_laws(method, process: Chain) -> list[Gaussian]:
 def _check(run, process, level, margin):
     if not isinstance(run, Run):
         raise TypeError(f"verdict takes the run of ou.simulate, got {type(run).__name__}")
+    if not isinstance(process, AbstractChain):
+        raise TypeError(f"verdict takes a Chain or TwoStage, got {type(process).__name__}")
     if len(process.stages) != run.deviations.shape[0] or process.dimension != run.dimension:
         raise ValueError(
             f"the run has {run.deviations.shape[0]} stages in dimension {run.dimension}, the "
@@ -110,50 +113,58 @@ def _check(run, process, level, margin):
         )
 
 
-def _shifted(law: Gaussian, origin) -> Gaussian:
-    return Gaussian(law.mean - origin, law.operator, check=False)
-
-
 class Numbers(eqx.Module):
-    """All statistics of whitened draws; `kl` is None where there are too few draws."""
+    """All statistics of whitened draws; those of the KL are None where there are too few draws."""
 
     mean: tuple
     energy: tuple
     shape: tuple
     kl: PlugInKL | None
+    p_value: Scalar | None
+    estimate: Scalar | None
+    upper: Scalar | None
+    unit: Scalar | None
+    degrees: Scalar | None
 
 
 @eqx.filter_jit
 def _numbers(draws) -> Numbers:
     n, rank = draws.shape
-    kl = plug_in_kl(draws) if n > rank else None
-    return Numbers(mean_chi2(draws), energy_chi2(draws), mahalanobis_ks(draws), kl)
+    statistics = (mean_chi2(draws), energy_chi2(draws), mahalanobis_ks(draws))
+    if n <= rank:
+        return Numbers(*statistics, *[None] * 6)
+    kl = plug_in_kl(draws)
+    upper = kl.upper_limit(jnp.asarray(1 - CONFIDENCE, draws.dtype))
+    return Numbers(*statistics, kl, kl.p_value, kl.estimate, upper, kl.unit, kl.degrees)
 
 
-def _tests(own: Whitened) -> tuple[list[Test], PlugInKL | None]:
+def _tests(own: Whitened) -> tuple[list[Test], Numbers | None]:
     n, rank = own.draws.shape
-    tests, kl = [], None
+    tests, found = [], None
     if rank:
-        numbers = _numbers(own.draws)
-        kl = numbers.kl
+        found = _numbers(own.draws)
         tests += [
-            _test("mean", "is the mean right?", numbers.mean, f"chi2({rank})"),
-            _test("total variance", "is its scale right?", numbers.energy, f"chi2({n * rank})"),
-            _test("shape (Mahalanobis)", "is it Gaussian?", numbers.shape, "Kolmogorov"),
+            _test("mean", "is the mean right?", found.mean, f"chi2({rank})"),
+            _test("total variance", "is its scale right?", found.energy, f"chi2({n * rank})"),
+            _test("shape (Mahalanobis)", "is it Gaussian?", found.shape, "Kolmogorov"),
         ]
         name, question = "all moments (KL)", "are mean and every covariance right?"
-        if kl is None:
-            reason = f"not available: needs more than {rank} particles, this run has {n}"
-            tests.append(Test(name, question, None, "", None, reason=reason))
+        if found.kl is None:
+            tests.append(Test(name, question, None, "", None, reason=_too_few(own)))
         else:
-            null = f"{float(kl.unit):.3g} x chi2({float(kl.degrees):.4g})"
-            tests.append(_test(name, question, (kl.plug_in, kl.p_value), null))
+            null = f"{float(found.unit):.3g} x chi2({float(found.degrees):.4g})"
+            tests.append(_test(name, question, (found.kl.plug_in, found.p_value), null))
     if own.leak > 0:
         # an exact statement: directions without noise do not move, up to rounding
         p = 0.0 if own.leak > SAFETY else 1.0
         question = "do directions without noise stay at rest?"
         tests.append(Test("flat directions", question, own.leak, "rounding", p))
-    return tests, kl
+    return tests, found
+
+
+def _too_few(own: Whitened) -> str:
+    n, rank = own.draws.shape
+    return f"not available: needs more than {rank} particles, this run has {n}"
 
 
 def _test(name, question, result, null) -> Test:
@@ -161,19 +172,12 @@ def _test(name, question, result, null) -> Test:
     return Test(name, question, statistic, null, p)
 
 
-@eqx.filter_jit
-def _upper_limit(kl: PlugInKL):
-    return kl.upper_limit(jnp.asarray(1 - CONFIDENCE, kl.plug_in.dtype))
-
-
-def _divergence(whitened: Whitened, kl: PlugInKL | None) -> Divergence:
-    n, rank = whitened.draws.shape
-    if rank == 0:
+def _divergence(own: Whitened, found: Numbers | None) -> Divergence:
+    if found is None:
         return Divergence(None, None, CONFIDENCE, "not available: no direction has any spread")
-    if kl is None:
-        reason = f"not available: needs more than {rank} particles, this run has {n}"
-        return Divergence(None, None, CONFIDENCE, reason)
-    return Divergence(float(kl.estimate), float(_upper_limit(kl)), CONFIDENCE)
+    if found.kl is None:
+        return Divergence(None, None, CONFIDENCE, _too_few(own))
+    return Divergence(float(found.estimate), float(found.upper), CONFIDENCE)
 
 
 def _steady_laws(method, stage):
@@ -203,37 +207,40 @@ def _to_gibbs(draws, gibbs, origin, rounding, law, reason) -> Divergence:
         )
         return Divergence(None, None, CONFIDENCE, why)
     # what is narrow for either law is lost in the rounding
-    white = whiten(draws, _shifted(gibbs, origin), rounding)
+    white = whiten(draws, gibbs, rounding, origin)
     if white.unresolved:
         why = f"not available: {white.unresolved} directions are narrower than the rounding"
         return Divergence(None, None, CONFIDENCE, why + "; use dtype=jnp.float64")
-    kl = _numbers(white.draws).kl if white.rank else None
-    return _divergence(white, kl)
+    return _divergence(white, _numbers(white.draws) if white.rank else None)
 
 
-def _budget(kl: PlugInKL | None, law, gibbs, steady, reason) -> Budget:
-    sampling = None if kl is None else float(kl.null_mean)
+def _budget(found: Numbers | None, law, gibbs, steady, reason) -> Budget:
+    sampling = None if found is None or found.kl is None else float(found.kl.null_mean)
     bias = None if gibbs is None or steady is None else float(steady.kl(gibbs))
     distance = None if steady is None else float(law.kl(steady))
     return Budget(sampling, bias, distance, reason)
 
 
 @eqx.filter_jit
-def _smallest(degrees, alpha):
-    """Noncentrality that a chi-square test at level alpha finds with probability `POWER`."""
-    critical = chi2_quantile(alpha, degrees)
-    return noncentrality_limit(critical, degrees, jnp.asarray(1 - POWER, degrees.dtype))
+def _smallest(rank, degrees, alpha):
+    """What tests at level alpha find with probability `POWER`: standard errors of one normal
+    number, and noncentralities of chi-square with `rank` and with `degrees` degrees of freedom."""
+    miss = jnp.asarray(1 - POWER, alpha.dtype)
+    sigmas = normal_quantile(alpha / 2) + normal_quantile(miss)
+    lengths = [noncentrality_limit(chi2_quantile(alpha, k), k, miss) for k in (rank, degrees)]
+    return sigmas, *lengths
 
 
-def _detectable(own: Whitened, kl: PlugInKL | None, level: float) -> Detectable:
+def _detectable(own: Whitened, found: Numbers | None, level: float) -> Detectable:
     n, rank = own.draws.shape[0], max(own.rank, 1)
-    alpha = jnp.asarray(level, own.draws.dtype)
-    sigmas = float(normal_quantile(alpha / 2)) + float(normal_quantile(1 - POWER + 0 * alpha))
-    length = _smallest(jnp.asarray(rank, alpha.dtype), alpha)
+    has_kl = found is not None and found.kl is not None
+    k = np.asarray(float(rank), own.draws.dtype)
+    degrees = found.degrees if has_kl else k
+    sigmas, length, moments = _smallest(k, degrees, np.asarray(level, own.draws.dtype))
     return Detectable(
-        variance=sigmas * math.sqrt(2 / (n * rank)),
+        variance=float(sigmas) * math.sqrt(2 / (n * rank)),
         shift=math.sqrt(float(length) / n),
-        kl=None if kl is None else float(kl.unit * _smallest(kl.degrees, alpha)),
+        kl=float(found.unit) * float(moments) if has_kl else None,
         power=POWER,
     )
 

@@ -31,23 +31,27 @@ class Whitened(eqx.Module):
 
 
 def whiten(
-    draws: Float[Array, "n d"], law: Gaussian, rounding: float, spread: float = 0.0
+    draws: Float[np.ndarray, "n d"],
+    law: Gaussian,
+    rounding: float,
+    origin: Float[np.ndarray, " d"] | None = None,
 ) -> Whitened:
-    """Draws whitened by `law`; both measured from one point. Cost O(n d^2 + d^3), O(n d) diagonal.
+    """Draws whitened by `law`. Cost O(n d^2 + d^3), O(n d) for a diagonal law.
 
-    `rounding` is the particles' machine epsilon; a direction narrower than `SAFETY` roundings of
-    the widest coordinate (or of `spread`, if that is larger) cannot be tested.
+    `draws` are measured from `origin` (zero if None). `rounding` is the particles' machine
+    epsilon; a direction narrower than `SAFETY` roundings of the widest coordinate is not tested.
     """
-    deviations = draws - law.mean[None, :]
+    mean = np.asarray(law.mean)
+    deviations = draws - (mean if origin is None else mean - origin)[None, :]
     if is_elementwise(law.operator):
-        values = np.broadcast_to(np.asarray(entries(law.operator)), law.mean.shape)
-        turned = np.asarray(deviations)
+        values = np.broadcast_to(np.asarray(entries(law.operator)), mean.shape)
+        turned = deviations
     else:
-        spectrum, vectors = eigh(law.covariance)
-        values, turned = np.asarray(spectrum), np.asarray(deviations @ vectors)
+        values, vectors = (np.asarray(x) for x in eigh(law.covariance))
+        turned = deviations @ vectors
     top = max(values.max(initial=0.0), 0.0)
-    scale = np.sqrt(np.mean(np.asarray(draws) ** 2, axis=0).max(initial=0.0) + top)
-    noise = max(scale, spread) * max(rounding, np.finfo(values.dtype).eps)
+    scale = np.sqrt(np.mean(draws**2, axis=0).max(initial=0.0) + top)
+    noise = scale * max(rounding, np.finfo(values.dtype).eps)
     inside = values > values.size * np.finfo(values.dtype).eps * top
     tested = inside & (values > (SAFETY * noise) ** 2)
     outside = turned[:, ~inside]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
 from .._check import as_float, is_concrete
+from .._typing import ScalarLike
 from ..linalg import AbstractMatrix
 from .columns import square_root, times
 from .grid import Grid
@@ -48,7 +49,9 @@ class Diffrax(AbstractMethod):
     weak_order: ClassVar[float] = 1.0
     chain: ClassVar = "sde"
 
-    def __init__(self, solver: Any, dt: float | None = None, *, tolerance: float | None = None):
+    def __init__(
+        self, solver: Any, dt: ScalarLike | None = None, *, tolerance: float | None = None
+    ):
         if not isinstance(solver, diffrax.AbstractSolver):
             raise TypeError(f"Diffrax(solver) takes a diffrax solver, got {solver!r}")
         if dt is not None and is_concrete(dt) and not float(dt) > 0:
@@ -66,12 +69,14 @@ class Diffrax(AbstractMethod):
     def kernel(self, stage):
         return stage.flow(stage.duration)
 
-    def grid(self, stage, saves):
+    def refuse(self, stage, saves):
         if stage.scheduled:
             raise ValueError(
                 "Diffrax needs a constant learning rate and batch size; use SGD() or "
                 "EulerMaruyama() with a schedule"
             )
+
+    def grid(self, stage, saves):
         fraction = jnp.arange(saves + 1, dtype=stage.duration.dtype) / saves
         steps = fraction * stage.steps
         return Grid(steps, steps, fraction * stage.duration)

@@ -8,11 +8,12 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._check import as_float, is_concrete
+from .._typing import ScalarLike
 from ..linalg import AbstractMatrix, General, Isotropic, eigh
 from ..linalg.algebra import is_elementwise
-from ..stages.transition import integrator_kernel
-from .columns import square_root, times
-from .grid import Grid, step_grid
+from ..stages import integrator_kernel
+from .columns import LowRankRoot, square_root, times
+from .grid import Grid, refuse_too_many_saves, step_grid
 from .method import AbstractMethod, cast, position_law
 
 
@@ -25,7 +26,7 @@ class Steps(eqx.Module):
 
     drift: AbstractMatrix
     pull: Float[Array, " D"]
-    root: AbstractMatrix
+    root: AbstractMatrix | LowRankRoot
     spectrum: Float[Array, " D"]
     floor: Float[Array, ""]
     sizes: Float[Array, " lengths"]
@@ -64,7 +65,7 @@ class EulerMaruyama(AbstractMethod):
     weak_order: ClassVar[float] = 1.0
     chain: ClassVar = "integrator"
 
-    def __init__(self, substeps: float = 1, *, step: float | None = None):
+    def __init__(self, substeps: ScalarLike = 1, *, step: ScalarLike | None = None):
         self.substeps = as_float(substeps, "substeps")
         if is_concrete(self.substeps) and (self.substeps < 1 or self.substeps % 1 != 0):
             raise ValueError(f"substeps={substeps} must be a whole number of at least 1")
@@ -98,22 +99,31 @@ class EulerMaruyama(AbstractMethod):
             )
         return self.one_step(stage).power(self.grid(stage, 1).ticks[-1])
 
+    def refuse(self, stage, saves):
+        if stage.scheduled and stage.has_momentum:
+            raise ValueError(
+                "EulerMaruyama cannot follow a schedule and momentum together, because the SDE's "
+                "coefficients then change in every step; use SGD(), which is exact for both"
+            )
+        if self.step is None:
+            return refuse_too_many_saves(stage, saves)
+        if stage.scheduled:
+            raise ValueError("step= needs a constant learning rate; use substeps= with a schedule")
+        if is_concrete(stage.learning_rate, stage.steps):
+            duration, h = float(stage.learning_rate) * float(stage.steps), float(self.step)
+            ratio = duration / h
+            if abs(ratio - round(ratio)) > 1e-6 * ratio or round(ratio) < saves:
+                raise ValueError(
+                    f"step={h:g} does not divide the stage's flow time {duration:g} into a whole "
+                    f"number of steps (it gives {ratio:g}) of at least save={saves}; use "
+                    "substeps=, or a step that divides it"
+                )
+
     def grid(self, stage, saves):
         if self.step is None:
             grid = step_grid(stage, saves)
             return Grid(grid.steps * self.substeps, grid.steps, grid.times)
-        if stage.scheduled:
-            raise ValueError("step= needs a constant learning rate; use substeps= with a schedule")
-        ratio = stage.duration / self.step
-        total = jnp.round(ratio)
-        if is_concrete(ratio):
-            if abs(float(ratio) - float(total)) > 1e-6 * float(ratio) or float(total) < saves:
-                raise ValueError(
-                    f"step={float(self.step):g} does not divide the stage's flow time "
-                    f"{float(stage.duration):g} into a whole number of steps (it gives "
-                    f"{float(ratio):g}) of at least save={saves}; use substeps=, or a step "
-                    "that divides it"
-                )
+        total = jnp.round(stage.duration / self.step)
         ticks = jnp.floor((jnp.arange(saves + 1, dtype=total.dtype) * total + 0.5) / saves)
         flow = ticks * self.step
         return Grid(ticks, flow / stage.learning_rate, flow)
@@ -129,11 +139,6 @@ class EulerMaruyama(AbstractMethod):
         return Steps(*cast((sde.drift, pull, *noise), dtype), grid.ticks, self.substeps)
 
     def _scheduled(self, stage):
-        if stage.has_momentum:
-            raise ValueError(
-                "EulerMaruyama cannot follow a schedule and momentum together, because the SDE's "
-                "coefficients then change in every step; use SGD(), which is exact for both"
-            )
         first = stage.at_step(0)
         sizes = stage.learning_rate / self.substeps
         strength = jnp.ones_like(sizes)

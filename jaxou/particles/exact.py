@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from .grid import Grid, schedule_parts, step_grid
+from .grid import Grid, refuse_too_many_saves, schedule_parts, step_grid
 from .jumps import AbstractJump, plan_jumps
 
 
@@ -26,6 +26,10 @@ class Exact(AbstractJump):
 
     def kernel(self, stage):
         return stage.flow(stage.duration)
+
+    def refuse(self, stage, saves):
+        if stage.scheduled:
+            refuse_too_many_saves(stage, saves)
 
     def grid(self, stage, saves):
         if stage.scheduled:

@@ -37,12 +37,16 @@ def equally_spaced(total: Array, saves: int) -> Array:
 def step_grid(stage, saves: int) -> Grid:
     """Save points at whole SGD steps."""
     steps = equally_spaced(jnp.asarray(stage.steps), saves)
+    return Grid(steps, steps, flow_times(stage, steps))
+
+
+def refuse_too_many_saves(stage, saves: int) -> None:
+    """At most one save point per SGD step."""
     if is_concrete(stage.steps) and float(stage.steps) < saves:
         raise ValueError(
             f"save={saves} asks for more save points than the stage has steps "
             f"({float(stage.steps):g}); save at most once per step"
         )
-    return Grid(steps, steps, flow_times(stage, steps))
 
 
 def flow_times(stage, steps: Array) -> Array:

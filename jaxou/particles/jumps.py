@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..linalg import AbstractMatrix
-from .columns import square_root, times
+from .columns import LowRankRoot, square_root, times
 from .method import AbstractMethod, cast
 
 
@@ -22,7 +22,7 @@ class Jumps(eqx.Module):
 
     matrix: AbstractMatrix
     offset: Float[Array, "kernels D"]
-    root: AbstractMatrix
+    root: AbstractMatrix | LowRankRoot
     which: Int[Array, " saves"]
     size: int = eqx.field(static=True)
 

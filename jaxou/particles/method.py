@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
 from ..laws import Gaussian
-from .grid import Grid
+from .grid import Grid, refuse_too_many_saves
 from .noise import Stream
 
 
@@ -35,6 +35,10 @@ class AbstractMethod(eqx.Module):
     @abc.abstractmethod
     def kernel(self, stage):
         """The kernel of the whole stage on the state, as this method moves it."""
+
+    def refuse(self, stage, saves: int) -> None:
+        """Raise `ValueError` with advice if this method cannot follow the stage; numbers known."""
+        refuse_too_many_saves(stage, saves)
 
     @abc.abstractmethod
     def grid(self, stage, saves: int) -> Grid:

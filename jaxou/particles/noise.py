@@ -22,6 +22,10 @@ INITIAL = 0
 """The stream of the initial draw; stage k has stream k + 1."""
 
 
+JUMPS = 2**31
+"""Jumps count from here and steps from zero, so the two never share a block."""
+
+
 class Stream(eqx.Module):
     """The noise of one stage: `keys[c]` is the Threefry key of coordinate c."""
 
@@ -41,6 +45,7 @@ class Stream(eqx.Module):
         self, particles: UInt32[Array, " rows"], index: Array
     ) -> Float[Array, "coordinates rows"]:
         """The normals of one jump: `index` is the number of the save it leads to."""
+        index = index.astype(jnp.uint32) + jnp.uint32(JUMPS)
         if self.dtype == jnp.float64:
             return normal_from_words(*self._blocks(self.keys, particles, index))
         first, second = self._blocks(self.keys[::2], particles, index)

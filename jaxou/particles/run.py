@@ -1,7 +1,7 @@
 """The record of a simulation."""
 
 import equinox as eqx
-import jax.numpy as jnp
+import jax
 from jaxtyping import Array, Float, Int
 
 from .method import AbstractMethod
@@ -52,7 +52,8 @@ class Run(eqx.Module):
         return place(self.deviations[-1], self.centres[-1][None, :])
 
 
+@jax.jit
 def place(deviations: Array, centres: Array) -> Array:
     """centre + deviation, added in the wider precision and rounded once."""
     total = centres + deviations.astype(centres.dtype)
-    return jnp.asarray(total.astype(deviations.dtype))
+    return total.astype(deviations.dtype)

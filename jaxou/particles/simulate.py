@@ -1,6 +1,7 @@
 """`simulate`: particles through a chain of training stages."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._check import as_float, is_concrete
-from ..stages.chain import Chain
-from ..stages.stage import Stage
+from ..stages import AbstractChain, Stage
 from .columns import square_root
 from .engine import ChainPlan, Keep, StagePlan, map_blocks, rows_per_block, run_blocks
 from .method import AbstractMethod, cast
@@ -23,14 +23,14 @@ MEMORY = 2**28
 
 
 def simulate(
-    process: Chain,
+    process: Any,
     *,
-    particles: int,
+    particles: Any,
     key,
-    method: AbstractMethod | None = None,
-    save: int | tuple[int, ...] = 1,
+    method: Any = None,
+    save: Any = 1,
     observe=(),
-    memory: int | None = None,
+    memory: float | int | None = None,
     dtype=None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
@@ -71,31 +71,37 @@ def simulate(
         covariance = total * d * d <= COVARIANCE_LIMIT
     paths = min(paths, count)
 
-    grids = tuple(method.grid(stage, k) for stage, k in zip(process.stages, saves, strict=True))
-    centres = tuple(_centre(stage) for stage in process.stages)
+    for stage, k in zip(process.stages, saves, strict=True):
+        method.refuse(stage, k)
     with jax.default_matmul_precision("highest"):
-        plan = _plan_chain(process, grids, centres, method, key, dtype)
+        plan, clocks, centres = _plan_chain(process, saves, method, key, dtype)
         rows = rows_per_block(max(stage.state_dimension for stage in process.stages))
         arguments = (plan, count, rows, covariance, paths)
         if is_concrete(plan):
             ends, moments, seen = _in_chunks(*arguments, total, memory, progress)
         else:
             ends, moments, seen = _traced(*arguments)
-    times, steps, stages = _clocks(grids)
-    centre_rows = jnp.stack(centres)
-    per_save = centre_rows[stages]
-    variance, full = moments.pop("variance"), moments.pop("full")
+    stages = np.repeat(np.arange(len(saves)), np.asarray(saves))
+    stages = np.concatenate([np.zeros(1, stages.dtype), stages])
+    mean, variance, full, seen = _from_centres(*moments, seen, centres, stages)
     return Run(
-        times=times,
-        steps=steps,
-        stages=stages,
-        moments=MomentRecord(moments["mean"] + per_save, variance, full, count),
-        paths=None if seen is None else place(seen, per_save[:, None, :]),
+        times=clocks[0],
+        steps=clocks[1],
+        stages=jnp.asarray(stages),
+        moments=MomentRecord(mean, variance, full, count),
+        paths=seen,
         deviations=ends,
-        centres=centre_rows,
+        centres=centres,
         method=method,
         names=tuple(process.names),
     )
+
+
+@eqx.filter_jit
+def _from_centres(mean, variance, full, seen, centres, stages):
+    """Means and paths as points, where they were deviations."""
+    rows = centres[stages]
+    return mean + rows, variance, full, None if seen is None else place(seen, rows[:, None, :])
 
 
 def _check(process, particles, method, dtype):
@@ -105,7 +111,7 @@ def _check(process, particles, method, dtype):
             "ou.Chain([stage], initial=ou.Gaussian(mean, covariance)). To start at its steady law "
             "use initial=stage.stationary()"
         )
-    if not isinstance(process, Chain):
+    if not isinstance(process, AbstractChain):
         raise TypeError(f"simulate takes a Chain or TwoStage, got {type(process).__name__}")
     if not isinstance(method, AbstractMethod):
         raise TypeError(
@@ -144,8 +150,10 @@ def _centre(stage):
 
 
 @eqx.filter_jit
-def _plan_chain(process, grids, centres, method, key, dtype) -> ChainPlan:
-    """Everything that the particles of a run share, computed once."""
+def _plan_chain(process, saves, method, key, dtype) -> tuple:
+    """Everything that the particles of a run share: plan, (times, steps) of all rows, centres."""
+    grids = tuple(method.grid(stage, k) for stage, k in zip(process.stages, saves, strict=True))
+    centres = tuple(_centre(stage) for stage in process.stages)
     d, plans, before = process.dimension, [], centres[0]
     for index, (stage, grid, centre) in enumerate(zip(process.stages, grids, centres, strict=True)):
         padded = jnp.concatenate([centre, jnp.zeros(stage.state_dimension - d, centre.dtype)])
@@ -158,13 +166,14 @@ def _plan_chain(process, grids, centres, method, key, dtype) -> ChainPlan:
         )
         before = centre
     initial = process.initial
-    return ChainPlan(
+    plan = ChainPlan(
         cast(initial.mean - centres[0], dtype),
         cast(square_root(initial.operator), dtype),
         stream(key, INITIAL, d, dtype),
         tuple(plans),
         method,
     )
+    return plan, _clocks(grids), jnp.stack(centres)
 
 
 def _carried(process, index: int, method):
@@ -251,18 +260,19 @@ def _traced(plan, count, rows, covariance, paths):
 
 
 def _summary(total, covariance):
+    """(mean, variance, covariance or None) of the deviations."""
     count, mean, scatter = total
-    spread = as_float(scatter) / max(count - 1, 1)
-    full = spread if covariance else None
-    variance = jnp.diagonal(spread, axis1=1, axis2=2) if covariance else spread
-    return {"mean": as_float(mean), "variance": variance, "full": full}
+    spread = scatter / max(count - 1, 1)
+    variance = spread.diagonal(axis1=1, axis2=2) if covariance else spread
+    return tuple(
+        None if x is None else as_float(x) for x in (mean, variance, spread if covariance else None)
+    )
 
 
 def _clocks(grids):
-    """Cumulative flow time and steps, and the stage of every row; row 0 is the start."""
-    times, steps, stages = [jnp.zeros(1)], [jnp.zeros(1)], [0]
-    for index, grid in enumerate(grids):
+    """Cumulative flow time and steps of every row; row 0 is the start."""
+    times, steps = [jnp.zeros(1)], [jnp.zeros(1)]
+    for grid in grids:
         times.append(times[-1][-1] + grid.times[1:])
         steps.append(steps[-1][-1] + grid.steps[1:])
-        stages += [index] * grid.saves
-    return jnp.concatenate(times), jnp.concatenate(steps), jnp.asarray(stages)
+    return jnp.concatenate(times), jnp.concatenate(steps)
