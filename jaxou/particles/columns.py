@@ -18,15 +18,6 @@ from ..linalg import (
 from ..linalg.lift import reduced
 
 
-def times(matrix: AbstractMatrix, columns: Float[Array, "d rows"]) -> Float[Array, "d rows"]:
-    """matrix @ columns; dense products in full precision on every device."""
-    if not isinstance(matrix, Dense | General):
-        return matrix.matmat(columns)
-    if matrix.values.shape == (1, 1):  # so that it fuses with noise and update
-        return matrix.values * columns
-    return jnp.matmul(matrix.values, columns, precision=lax.Precision.HIGHEST)
-
-
 class LowRankRoot(eqx.Module):
     """diag(scale) (I + basis diag(gain) basis^T): a root of a low-rank-plus-diagonal matrix."""
 
@@ -39,6 +30,17 @@ class LowRankRoot(eqx.Module):
         inner = self.gain[:, None] * inner
         outer = jnp.matmul(self.basis, inner, precision=lax.Precision.HIGHEST)
         return self.scale[:, None] * (columns + outer)
+
+
+def times(
+    matrix: AbstractMatrix | LowRankRoot, columns: Float[Array, "d rows"]
+) -> Float[Array, "d rows"]:
+    """matrix @ columns; dense products in full precision on every device."""
+    if not isinstance(matrix, Dense | General):
+        return matrix.matmat(columns)
+    if matrix.values.shape == (1, 1):  # so that it fuses with noise and update
+        return matrix.values * columns
+    return jnp.matmul(matrix.values, columns, precision=lax.Precision.HIGHEST)
 
 
 def square_root(covariance: AbstractMatrix) -> AbstractMatrix | LowRankRoot:

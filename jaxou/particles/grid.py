@@ -1,6 +1,7 @@
 """Where a run is looked at: the save points of one stage, on its three clocks."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -63,9 +64,11 @@ def schedule_parts(stage, saves: int) -> list:
     The steps of a schedule are a shape, so this works while its numbers are traced.
     """
     ends = [j * stage.schedule_length // saves for j in range(saves + 1)]
-    return [
-        stage.replace(
-            learning_rate=stage.learning_rate[a:b], batch_size=stage.batch_size[a:b], steps=b - a
-        )
-        for a, b in zip(ends[:-1], ends[1:], strict=True)
-    ]
+    return [_part(stage, a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+
+
+def _part(stage, first: int, last: int):
+    etas, batches = stage.learning_rate[first:last], stage.batch_size[first:last]
+    # a stage wants to know its number of steps, which inside jit is a tracer unless it is told so
+    with jax.ensure_compile_time_eval():
+        return stage.replace(learning_rate=etas, batch_size=batches, steps=last - first)
