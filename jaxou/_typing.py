@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from jaxtyping import Array, Float, Key, PRNGKeyArray  # noqa: F401  (re-exported vocabulary)
+from jaxtyping import Array, Float, PRNGKeyArray  # noqa: F401  (re-exported vocabulary)
 
 Scalar = Float[Array, ""]
 """A 0-d floating array: a learning rate, a time, a bound."""

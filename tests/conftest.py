@@ -1,8 +1,8 @@
-"""Strict settings for every test: float64, no silent broadcasting, no silent promotion, warnings are errors."""
+"""Strict settings for every test: float64, no silent broadcasting or promotion, no warnings."""
 
 import os
 
-# Batched LAPACK calls and OpenBLAS's own threads fight over two cores; one BLAS thread is faster and calmer.
+# OpenBLAS's own threads fight with XLA's over two cores; one BLAS thread is faster and calmer.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax

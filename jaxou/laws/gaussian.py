@@ -137,7 +137,8 @@ class Gaussian(eqx.Module):
             scale = jnp.sqrt(jnp.broadcast_to(entries(self.operator), self.mean.shape))
             return jnp.diag(scale)
         values, vectors = eigh(jax.lax.stop_gradient(self.covariance))
-        return vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
+        scale = jnp.sqrt(jnp.where(range_mask(values), values, 0.0))
+        return vectors * scale[None, :]
 
     def _require_same_dimension(self, other):
         if not isinstance(other, Gaussian):
