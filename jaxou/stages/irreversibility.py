@@ -63,7 +63,7 @@ def entropy_production(stage) -> Float[Array, ""]:
     """tr(Q^T D^-1 Q S^-1) per unit flow time at the steady law; +inf if Q leaves the range of D."""
     _refuse_momentum(stage)
     hessian, rate, _ = symmetric_problem(stage)
-    if is_elementwise(hessian, rate) or isinstance(hessian, Isotropic):
+    if is_elementwise(hessian, rate) or Isotropic in (type(hessian), type(rate)):
         return jnp.zeros((), stage.minimum.dtype)
     stage.gibbs()  # refuses with advice where there is no steady law
     return _entropy_production(densified(hessian, WHY).dense(), densified(rate, WHY).dense())
