@@ -144,7 +144,7 @@ def _explain(arguments: Sequence[str], flags: dict[str, tuple[str, Any]], said: 
 
 def _readable(text: str, kind: Any) -> bool:
     if typing.get_origin(kind) is Literal:
-        return text in typing.get_args(kind)
+        return text in map(str, typing.get_args(kind))
     try:
         kind(text)
     except ValueError:

@@ -66,6 +66,8 @@ class DataConfig:
     """MNIST images for pre-training."""
     n_target: int = _setting(TARGET_IMAGES, _between(50, TARGET_IMAGES))
     """UCI digits for fine-tuning; 597 others are the test set."""
+    side: Literal[8, 4] = 8
+    """Images are side x side pixels (8: 650 weights; 4: blocks averaged, 170 weights)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class BoundConfig:
     """Failure probability, split evenly between the stages."""
     row: Literal["mcallester_he", "maurer_pinsker", "quadratic", "seeger"] = "mcallester_he"
     """Which bound of the catalogue."""
-    grid: int = _setting(9, _between(2, 40))
+    grid: int = _setting(6, _between(2, 40))
     """Points per side of the map of the bound over (learning rate, batch size)."""
 
 
@@ -108,7 +110,7 @@ class RunConfig:
     """Real minibatch SGD runs beside them."""
     snapshots: int = _setting(12, _between(1, 100))
     """Times per stage at which laws and particles are compared."""
-    initial_scale: float = _setting(0.1, POSITIVE)
+    initial_scale: float = _setting(0.3, POSITIVE)
     """Standard deviation tau of every weight before pre-training, P0 = N(0, tau^2 I)."""
     seed: int = _setting(0, _between(0, 2**32 - 1))
     """The only source of randomness."""
@@ -135,7 +137,7 @@ class RunConfig:
         return cls(
             pretrain=StageConfig(learning_rate=0.5, steps=600),
             finetune=StageConfig(learning_rate=0.3, steps=200),
-            data=DataConfig(n_source=1500),
+            data=DataConfig(n_source=TARGET_IMAGES, side=4),  # equal shapes compile once
             bound=BoundConfig(grid=4),
             certificate=CertificateConfig(draws=300),
             particles=2000,
@@ -265,7 +267,7 @@ def _check_value(name: str, value: Any, spec: tuple[Any, Any]) -> Any:
 def _coerce(name: str, value: Any, kind: Any) -> Any:
     wrong = ConfigError(f"{name} = {value!r}: it must be {describe(kind)}")
     if typing.get_origin(kind) is Literal:
-        if value not in typing.get_args(kind):
+        if not any(value == a and type(value) is type(a) for a in typing.get_args(kind)):
             raise wrong
         return value
     if kind is float:

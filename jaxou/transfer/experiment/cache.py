@@ -45,7 +45,7 @@ class Cache:
 
 def _read(path: Path) -> tuple[Numbers, Arrays] | None:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = dict(stored)
     except FileNotFoundError:
         return None

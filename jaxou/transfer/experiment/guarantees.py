@@ -17,7 +17,7 @@ from .. import model as _model
 from ..certify import compare_priors
 from ..data import TransferData
 from .cache import Arrays, Numbers
-from .models import STAGES, stream
+from .models import STAGES, stream, untrained
 
 _CERTIFICATE, _TEST = 4, 5
 
@@ -30,7 +30,7 @@ def certificates(
     The prior's centre and shape come from the source alone, as its theorem asks.
     """
     settings = config.certificate
-    model = _model.SoftmaxRegression.zeros()
+    model = untrained(data)
     found = compare_priors(
         model,
         _model.loss01,
@@ -109,7 +109,7 @@ def _bound(config: RunConfig, training: TwoStage, numbers: Numbers, risk: Any, l
 
 
 def _parts(bound: Any) -> Numbers:
-    """The numbers of one stage's bound; `kl_share` is the KL's part of what stands under the root."""
+    """One stage's bound; `kl_share` is the KL's part of what stands under the root."""
     terms = {
         name: None if value is None else float(value) for name, value in vars(bound.terms).items()
     }

@@ -21,7 +21,7 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def directions(arrays: Arrays) -> np.ndarray:
-    """Two directions worth watching, (d, 2): source to target optimum, and the target's steepest."""
+    """Two directions to watch, (d, 2): source to target optimum, and the target's steepest."""
     shift = arrays["finetune.point"] - arrays["pretrain.point"]
     return np.stack([shift / np.linalg.norm(shift), arrays["finetune.basis"][:, 0]], axis=1)
 

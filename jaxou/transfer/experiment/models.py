@@ -13,7 +13,7 @@ from ...config import ConfigError, RunConfig, StageConfig
 from ...laws import Gaussian
 from ...stages import Stage, TwoStage
 from .. import model as _model
-from ..data import TransferData
+from ..data import TransferData, load
 from ..domains import Examples
 from ..optimum import minimise
 from ..replicas import sgd_replicas
@@ -31,6 +31,25 @@ def stream(config: RunConfig, number: int) -> Any:
     return jax.random.fold_in(jax.random.key(config.seed), number)
 
 
+def read_data(config: RunConfig) -> TransferData:
+    """MNIST and UCI digits as images of `config.data.side` pixels a side."""
+    data = load(config.data.n_target)
+    blocks = 8 // config.data.side
+
+    def coarse(examples: Examples) -> Examples:
+        images = examples.x.reshape(-1, config.data.side, blocks, config.data.side, blocks)
+        return Examples(images.mean(axis=(2, 4)).reshape(len(examples.y), -1), examples.y)
+
+    if blocks == 1:
+        return data
+    return TransferData(*map(coarse, data[:4]), data.sha256)
+
+
+def untrained(data: TransferData) -> _model.SoftmaxRegression:
+    """The model that knows nothing, of the size of the images."""
+    return _model.SoftmaxRegression.zeros(data.source_train.x.shape[1])
+
+
 def training_data(config: RunConfig, data: TransferData) -> tuple[Examples, Examples]:
     """What each stage trains on."""
     n = config.data.n_source
@@ -42,7 +61,7 @@ def find_optima(config: RunConfig, data: TransferData) -> tuple[Numbers, Arrays]
     """Minimise both training losses and measure A and C there."""
     from ...curvature import measure
 
-    zero = _model.SoftmaxRegression.zeros()
+    zero = untrained(data)
     numbers: Numbers = {"errors": {"untrained": test_errors(zero, data)}, "stages": {}}
     arrays: Arrays = {}
     start = zero
@@ -55,9 +74,9 @@ def find_optima(config: RunConfig, data: TransferData) -> tuple[Numbers, Arrays]
         steep = vectors[:, ::-1][:, :TRACKED]
         steep = steep * np.sign(steep[np.abs(steep).argmax(axis=0), np.arange(steep.shape[1])])
         arrays |= {
-            f"{name}.point": best.vector,
-            f"{name}.hessian": found.hessian,
-            f"{name}.noise": found.noise,
+            f"{name}.point": np.asarray(best.vector),
+            f"{name}.hessian": np.asarray(found.hessian),
+            f"{name}.noise": np.asarray(found.noise),
             f"{name}.basis": steep,
             f"{name}.curvatures": values[::-1],
             f"{name}.noises": np.asarray(found.noise_spectrum.eigenvalues)[::-1],
@@ -91,17 +110,26 @@ def _facts(settings: StageConfig, values: np.ndarray, found: Any, best: Any) -> 
     }
 
 
+def check_learning_rates(config: RunConfig, numbers: Numbers) -> None:
+    """Refuse learning rates at which SGD diverges on the curvature that was measured."""
+    for name in STAGES:
+        rate, limit = (
+            getattr(config, name).learning_rate,
+            numbers["stages"][name]["learning_rate_limit"],
+        )
+        if rate >= limit:
+            raise ConfigError(
+                f"{name}.learning_rate = {rate}: SGD is unstable from {limit:.4g} on, "
+                "2 (1 + momentum) over the largest curvature measured"
+            )
+
+
 def build_training(config: RunConfig, numbers: Numbers, arrays: Arrays) -> TwoStage:
     """Both stages of the theory, from what was measured; refuses unstable learning rates."""
+    check_learning_rates(config, numbers)
     stages = []
     for name in STAGES:
         settings: StageConfig = getattr(config, name)
-        limit = numbers["stages"][name]["learning_rate_limit"]
-        if settings.learning_rate >= limit:
-            raise ConfigError(
-                f"{name}.learning_rate = {settings.learning_rate}: SGD is unstable from {limit:.4g} "
-                "on, 2 (1 + momentum) over the largest curvature that was measured"
-            )
         point = jnp.asarray(arrays[f"{name}.point"])
         stages.append(
             Stage(
@@ -126,7 +154,7 @@ def initial_law(config: RunConfig, dimension: int) -> Gaussian:
 
 def run_sgd(config: RunConfig, data: TransferData, arrays: Arrays) -> tuple[Numbers, Arrays]:
     """Real minibatch SGD through both stages, many independent runs."""
-    model = _model.SoftmaxRegression.zeros()
+    model = untrained(data)
     law = initial_law(config, len(arrays["pretrain.point"]))
     position = law.sample(stream(config, _START), (config.replicas,))
     numbers: Numbers = {"replicas": config.replicas}
@@ -177,7 +205,7 @@ def errors_of(vectors: Any, x: Any, y: Any) -> Any:
     from ...curvature import from_vector
 
     x, y = jnp.asarray(x), jnp.asarray(y)
-    zero = _model.SoftmaxRegression.zeros()
+    zero = _model.SoftmaxRegression.zeros(x.shape[1])
 
     def one(vector: Any) -> Any:
         model = from_vector(zero, vector)

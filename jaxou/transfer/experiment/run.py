@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from ...config import RunConfig
-from ..data import load
 from . import guarantees, laws, models, verdicts
 from .cache import Arrays, Cache, Numbers
 
@@ -47,7 +46,7 @@ def run_experiment(
         numbers.update({name: found} if name in NESTED else found)
 
     with step("Reading MNIST and UCI digits"):
-        data = load(config.data.n_target)
+        data = models.read_data(config)
     numbers["data"] = data.summary()
     numbers["tracked"] = models.TRACKED
     phase(
