@@ -78,7 +78,7 @@ class BoundConfig:
     """Failure probability, split evenly between the stages."""
     row: Literal["mcallester_he", "maurer_pinsker", "quadratic", "seeger"] = "mcallester_he"
     """Which bound of the catalogue."""
-    grid: int = _setting(6, _between(2, 40))
+    grid: int = _setting(5, _between(2, 40))
     """Points per side of the map of the bound over (learning rate, batch size)."""
 
 

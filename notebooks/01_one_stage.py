@@ -13,8 +13,8 @@
 #
 # Near the bottom of a loss, one step of SGD is
 # $\theta \leftarrow \theta - \eta\,(A(\theta-\theta^*) + \text{noise})$, with noise of
-# covariance $C/b$. This notebook asks three things of that little process: where does it end up, how fast, and do
-# simulated particles agree?
+# covariance $C/b$. This notebook asks three things of that little process: where does it end up,
+# how fast, and do simulated particles agree?
 
 # %%
 import os

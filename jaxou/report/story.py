@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,7 +45,7 @@ def _headline(numbers: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     before = numbers["sgd"]["pretrain"]["target_test_error"]
     yield (
         f"≤ {percent(certificate['bound'])}",
-        "certified error on new target images",
+        "certified error on new target images, weights drawn at random",
         f"probability at least {percent(1 - certificate['delta'], 0)}; "
         f"measured on test images: {percent(certificate['test_risk'])}",
     )
@@ -142,6 +143,7 @@ def _path(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
         numbers["stages"]["finetune"][f"steps_to_relax_{which}"]
         for which in ("flattest", "steepest")
     )
+    banded = number(min(1000, numbers["particles"]["particles"]))
     return page.section(
         "Where training goes",
         page.figure(
@@ -149,9 +151,8 @@ def _path(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
             "Bands of particle positions against training steps for two directions",
             "Two directions in weight space. Shaded: "
             f"{number(numbers['particles']['particles'])} particles follow the theory's equations "
-            f"(bands from the first {number(min(1000, numbers['particles']['particles']))}); "
-            "dashed: the exact law; green: twelve real SGD runs. Top: the way from the source optimum to the target optimum, "
-            "mostly along flat directions. Bottom: the direction in which the target loss is "
+            f"(bands from the first {banded}); dashed: the exact law; green: twelve real SGD "
+            "runs. Top: the way from the source optimum to the target optimum, mostly along flat directions. Bottom: the direction in which the target loss is "
             "steepest.",
         ),
         page.paragraph(
@@ -231,12 +232,19 @@ def _guarantee(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
 def _model_mode(numbers: dict[str, Any]) -> str:
     gibbs, finite = numbers["bounds"]["gibbs"]["target"], numbers["bounds"]["finite"]["target"]
     return (
-        "Between the two steady laws the distance is "
-        f"{number(gibbs['kl'])} nats: gradient noise does not reach every direction, so one cloud "
-        "is flat where the other is not. At the steps where training really stopped it is "
-        f"{number(finite['kl'])} nats, and the bound {number(finite['value'])}"
+        f"Between the two steady laws the distance is {_distance(gibbs)}. At the steps where "
+        f"training really stopped it is {_distance(finite)}, and the bound on the error is "
+        f"{number(finite['value'])}"
         f"{' (more than 1: it says nothing)' if finite['value'] >= 1 else ''}."
     )
+
+
+def _distance(bound: dict[str, Any]) -> str:
+    """A KL with what makes it large."""
+    if math.isinf(bound["kl"]):
+        return "infinite (one cloud reaches into directions in which the other is flat)"
+    share = bound["terms"]["shift"] / (2 * bound["kl"]) if bound["kl"] else 0.0
+    return f"{number(bound['kl'])} nats, {percent(share, 0)} of it the way between their centres"
 
 
 def _levers(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:

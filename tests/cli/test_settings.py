@@ -48,11 +48,11 @@ def test_defaults_are_valid_and_large_enough():
 
 def test_precedence_defaults_file_flags(tmp_path):
     file = tmp_path / "c.toml"
-    file.write_text("seed = 5\n[finetune]\nlearning_rate = 1\nsteps = 7\n")
-    config = parse_run([str(file), "--finetune.steps", "9"])
+    file.write_text("seed = 5\n[finetune]\nlearning_rate = 1\nsteps = 70\n")
+    config = parse_run([str(file), "--finetune.steps", "90"])
     assert config.seed == 5  # file over default
     assert config.finetune.learning_rate == 1.0 and isinstance(config.finetune.learning_rate, float)
-    assert config.finetune.steps == 9  # flag over file
+    assert config.finetune.steps == 90  # flag over file
     assert config.pretrain == RunConfig().pretrain  # default
 
 
