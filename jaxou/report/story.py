@@ -152,7 +152,8 @@ def _path(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
             "Two directions in weight space. Shaded: "
             f"{number(numbers['particles']['particles'])} particles follow the theory's equations "
             f"(bands from the first {banded}); dashed: the exact law; green: twelve real SGD "
-            "runs. Top: the way from the source optimum to the target optimum, mostly along flat directions. Bottom: the direction in which the target loss is "
+            "runs. Top: the way from the source optimum to the target optimum, mostly along flat "
+            "directions. Bottom: the direction in which the target loss is "
             "steepest.",
         ),
         page.paragraph(
