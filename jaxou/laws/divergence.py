@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._status import Status
 from ..linalg.algebra import densified, entries, is_elementwise
 from ..linalg.factor import eigh, logabsdet, solve
+from ..linalg.gram import sum_over_rows
 from ..linalg.matrices import AbstractMatrix, LowRankPlusDiagonal
 from ..linalg.roots import logdet, pinv, range_mask
 
@@ -119,22 +120,30 @@ def _low_rank(delta, posterior, reference):
     e1 = jnp.broadcast_to(entries(posterior.base), delta.shape)
     e0 = jnp.broadcast_to(entries(reference.base), delta.shape)
     u1, u0, w1, w0 = posterior.factor, reference.factor, posterior.core, reference.core
-    scaled0 = u0 / e0[:, None]
-    gram0 = u0.T @ scaled0
-    gram1 = u1.T @ (u1 / e1[:, None])
-    cross = scaled0.T @ u1
+    diagonal_core = posterior.weights is None or posterior.weights.ndim == 1
+
+    def products(u1, u0, e1, e0, delta):
+        scaled0 = u0 / e0[:, None]
+        scaled1 = u1 / e0[:, None]
+        # with a diagonal W1 only the diagonal of U1^T E0^-1 U1 is asked for
+        mixed = jnp.sum(scaled1 * u1, axis=0) if diagonal_core else scaled1.T @ u1
+        return (
+            scaled0.T @ u0,
+            u1.T @ (u1 / e1[:, None]),
+            scaled0.T @ u1,
+            scaled0.T @ (scaled0 * e1[:, None]),
+            mixed,
+            scaled0.T @ delta,
+        )
+
+    gram0, gram1, cross, inner, mixed, projected = sum_over_rows(products, u1, u0, e1, e0, delta)
     eye0, eye1 = jnp.eye(w0.shape[0], dtype=e0.dtype), jnp.eye(w1.shape[0], dtype=e0.dtype)
     capacitance0, capacitance1 = eye0 + w0 @ gram0, eye1 + w1 @ gram1
     h = solve(capacitance0, w0) if w0.shape[0] else w0
 
     x = (e1 - e0) / e0
-    inner = scaled0.T @ (scaled0 * e1[:, None])  # U0^T E0^-1 E1 E0^-1 U0
-    trace_rest = (
-        jnp.sum(w1 * (u1.T @ (u1 / e0[:, None])))
-        - jnp.sum(h * inner)
-        - jnp.sum(h * (cross @ w1 @ cross.T))
-    )
-    projected = scaled0.T @ delta
+    energy = jnp.sum((jnp.diagonal(w1) if diagonal_core else w1) * mixed)
+    trace_rest = energy - jnp.sum(h * inner) - jnp.sum(h * (cross @ w1 @ cross.T))
     shift = jnp.sum(delta**2 / e0) - projected @ h @ projected
     low_rank_logdet = _small_logdet(capacitance0) - _small_logdet(capacitance1)
     value = (jnp.sum(x - jnp.log1p(x)) + trace_rest + low_rank_logdet + shift) / 2
