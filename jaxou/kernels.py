@@ -28,7 +28,7 @@ from .linalg.equations import FIXED_POINT
 from .linalg.inverse import solve_matrix
 from .linalg.lift import block_problem, is_liftable, lift, reduced
 from .linalg.matrices import AbstractMatrix, Dense, General, Isotropic, LowRankPlusDiagonal
-from .linalg.power import MAX_BITS, power_dense, power_diagonal
+from .linalg.power import MAX_BITS, power_dense, power_diagonal, power_symmetric
 from .linalg.spectral import solve_spectral
 from .linalg.spectrum import extreme_eigenvalues
 from .linalg.stein import solve_stein
@@ -143,8 +143,10 @@ def _power(kernel, n):
         return lift_kernel(lambda m, c, q: power_dense(m, c, q, n), kernel)
     why = "the power of this kernel"
     dense = densified(matrix, why).dense()
-    m, c, q = power_dense(dense, offset[:, None], densified(covariance, why).dense(), n)
-    wrap = General if isinstance(matrix, General) else Dense
+    general = isinstance(matrix, General)
+    raise_to = power_dense if general else power_symmetric
+    m, c, q = raise_to(dense, offset[:, None], densified(covariance, why).dense(), n)
+    wrap = General if general else Dense
     return AffineGaussianKernel(wrap(m, check=False), c[:, 0], Dense(q, check=False))
 
 

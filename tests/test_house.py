@@ -89,3 +89,9 @@ def test_the_root_lists_every_name_once_and_help_finds_them():
     assert len(jaxou.__all__) == len(set(jaxou.__all__)) and set(jaxou.__all__) <= set(dir(jaxou))
     for name in jaxou.__all__:
         getattr(jaxou, name)
+
+
+def test_the_stub_lists_the_same_names():
+    tree = ast.parse((ROOT / "__init__.pyi").read_text())
+    names = [a.asname for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
+    assert sorted(names) == sorted(jaxou.__all__)

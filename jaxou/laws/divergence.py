@@ -43,6 +43,17 @@ class GaussianDivergence(eqx.Module):
 
 
 @eqx.filter_jit
+def gaussian_kl(
+    posterior_mean: Float[Array, " d"],
+    posterior: AbstractMatrix,
+    reference_mean: Float[Array, " d"],
+    reference: AbstractMatrix,
+) -> Float[Array, ""]:
+    """The value of `gaussian_divergence` alone, which is all that is then computed."""
+    return _divergence(posterior_mean, posterior, reference_mean, reference).value
+
+
+@eqx.filter_jit
 def gaussian_divergence(
     posterior_mean: Float[Array, " d"],
     posterior: AbstractMatrix,
@@ -53,6 +64,10 @@ def gaussian_divergence(
 
     O(d) for isotropic and diagonal covariances, O(d r^2) for low rank plus diagonal, O(d^3) dense.
     """
+    return _divergence(posterior_mean, posterior, reference_mean, reference)
+
+
+def _divergence(posterior_mean, posterior, reference_mean, reference):
     delta = posterior_mean - reference_mean
     if is_elementwise(posterior, reference):
         return _elementwise(delta, posterior, reference)

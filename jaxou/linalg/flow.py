@@ -6,15 +6,18 @@ By scaling and doubling: a Taylor series over a short time h = s / 2^m, then
 
     J <- 2 J + J^2,      G <- G + (I + J) G (I + J)^T,      J = E - I,
 
-m times. Carrying E - I instead of E keeps the digits of slow modes. F may be singular, indefinite
-or without symmetry (momentum), nothing overflows where Van Loan's block exponential does, and
-the route differentiates to any order in (F, N, s).
+m times. Where the drift is symmetric, the value (not the derivative) comes from its eigenbasis
+instead, which is faster. Carrying E - I instead of E keeps the digits of slow modes. F may be
+singular, indefinite or without symmetry (momentum), nothing overflows where Van Loan's block
+exponential does, and the route differentiates to any order in (F, N, s).
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+from .factor import eigh
 
 MAX_DOUBLINGS = 64
 TERMS = 13
@@ -58,6 +61,30 @@ def flow_dense(
     steps = jnp.arange(MAX_DOUBLINGS, dtype=drift.dtype)
     (decay, covariance), _ = lax.scan(body, (decay, covariance), steps)
     return decay, covariance
+
+
+@jax.custom_jvp
+def flow_symmetric(
+    drift: Float[Array, "d d"], noise: Float[Array, "d d"], time: Float[Array, ""]
+) -> tuple[Float[Array, "d d"], Float[Array, "d d"]]:
+    """(E - I, G) for a symmetric drift: the value in its eigenbasis, the derivative by doubling.
+
+    One eigendecomposition and six products for the value, a tenth of `flow_dense`.
+
+    >>> J, G = flow_symmetric(jnp.zeros((1, 1)), jnp.eye(1), jnp.asarray(3.0))
+    >>> float(J[0, 0]), float(G[0, 0])
+    (0.0, 3.0)
+    """
+    rates, basis = eigh((drift + drift.T) / 2)
+    decay = (basis * jnp.expm1(-rates * time)[None, :]) @ basis.T
+    gain = time * expm1_ratio(-(rates[:, None] + rates[None, :]) * time)
+    return decay, basis @ ((basis.T @ noise @ basis) * gain) @ basis.T
+
+
+@flow_symmetric.defjvp
+def _flow_symmetric_jvp(primals, tangents):
+    _, dots = jax.jvp(flow_dense, primals, tangents)
+    return flow_symmetric(*primals), dots
 
 
 def flow_diagonal(drift, noise, time):

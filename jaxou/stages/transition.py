@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ..kernels import AffineGaussianKernel, lift_kernel
 from ..linalg.algebra import add, congruence, densified, entries, is_elementwise, like, product
-from ..linalg.flow import flow_dense, flow_diagonal
+from ..linalg.flow import flow_dense, flow_diagonal, flow_symmetric
 from ..linalg.lift import is_liftable, lift
 from ..linalg.matrices import AbstractMatrix, Dense, Diagonal, General, Isotropic
 from ..linalg.matrices import LowRankPlusDiagonal as LowRank
@@ -261,8 +261,9 @@ def _flow(drift, target, noise, time):
         )
     else:
         dense, rate = densified(drift, WHY).dense(), densified(noise, WHY).dense()
-        decay, gain = flow_dense(dense, rate, time)
-        change = (General if isinstance(drift, General) else Dense)(decay, check=False)
+        general = isinstance(drift, General)
+        decay, gain = (flow_dense if general else flow_symmetric)(dense, rate, time)
+        change = (General if general else Dense)(decay, check=False)
         covariance = Dense(gain, check=False)
     matrix = add(Isotropic(1.0, target.shape[0], check=False), change)
     return AffineGaussianKernel(matrix, -change.matvec(target), covariance)

@@ -7,8 +7,8 @@ import pytest
 from oracles import quadrature, random_psd, random_spd, van_loan
 
 from jaxou.linalg import flow_dense
-from jaxou.linalg.flow import expm1_ratio, flow_diagonal
-from jaxou.linalg.power import power_dense
+from jaxou.linalg.flow import expm1_ratio, flow_diagonal, flow_symmetric
+from jaxou.linalg.power import geometric_sum, power_dense, power_symmetric
 
 RNG = np.random.default_rng(2)
 D = 4
@@ -102,3 +102,28 @@ def test_power_of_a_million_steps_with_negative_eigenvalues():
     mu = np.diag(m)
     np.testing.assert_allclose(jnp.diagonal(ours), mu**n, rtol=1e-9)
     np.testing.assert_allclose(jnp.diagonal(noise), (1 - mu ** (2 * n)) / (1 - mu**2), rtol=1e-9)
+
+
+@pytest.mark.parametrize("matrix", ["positive", "singular", "indefinite", "identity", "zero"])
+def test_eigenbasis_and_doubling_are_two_routes_to_one_transition(matrix):
+    a, c, noise = jnp.array(DRIFTS[matrix]), jnp.ones((D, 2)), jnp.array(NOISE)
+    pairs = [
+        (jax.jit(flow_symmetric)(a, noise, jnp.array(1.7)), flow(a, noise, jnp.array(1.7))),
+        (
+            jax.jit(power_symmetric)(jnp.eye(D) - 0.3 * a, c, noise, jnp.array(23.0)),
+            jax.jit(power_dense)(jnp.eye(D) - 0.3 * a, c, noise, jnp.array(23.0)),
+        ),
+    ]
+    for ours, theirs in pairs:
+        for x, y in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-11 * max(1.0, float(jnp.abs(y).max())))
+
+
+def test_geometric_sums_at_every_ratio():
+    from fractions import Fraction
+
+    ratios = [0.0, -0.5, 0.3, 0.5, 0.999, 1.0, 1.001, -1.0, -1.2, 1 - 1e-12]
+    for n in (0, 1, 2, 7, 40):
+        exact = [float(sum((Fraction(x) ** k for k in range(n)), Fraction(0))) for x in ratios]
+        got = geometric_sum(jnp.array(ratios), jnp.array(float(n)))
+        np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-14)
