@@ -10,6 +10,7 @@ from .factor import logabsdet as logabsdet
 from .factor import solve as solve
 from .factor import svd as svd
 from .flow import flow_dense as flow_dense
+from .flow import flow_symmetric as flow_symmetric
 from .matrices import AbstractMatrix as AbstractMatrix
 from .matrices import Dense as Dense
 from .matrices import Diagonal as Diagonal
