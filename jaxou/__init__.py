@@ -23,7 +23,16 @@ _NAMES = {
     # stages of training
     "stages": ("Stage", "Chain", "TwoStage", "Diffusion", "Temperature", "LinearSDE"),
     # particles, and whether they have converged
-    "particles": ("simulate", "SGD", "Exact", "EulerMaruyama", "Diffrax", "Moments", "Paths", "Run"),
+    "particles": (
+        "simulate",
+        "SGD",
+        "Exact",
+        "EulerMaruyama",
+        "Diffrax",
+        "Moments",
+        "Paths",
+        "Run",
+    ),
     "convergence": ("verdict", "Verdict"),
     # bounds
     "bounds": ("discrepancy", "two_stage_bound", "SaturatedRisk", "tune"),

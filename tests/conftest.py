@@ -1,9 +1,14 @@
 """Strict settings for every test: float64, no silent broadcasting or promotion, no warnings."""
 
 import os
+import sys
+from pathlib import Path
 
 # OpenBLAS's own threads fight with XLA's over two cores; one BLAS thread is faster and calmer.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# problems, oracles and other shared cases live beside this file and beside the tests
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "particles"))
 
 import jax
 import pytest
@@ -17,3 +22,27 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 def key():
     """A fixed key: a test that fails today fails tomorrow."""
     return jax.random.key(20220831)
+
+
+@pytest.fixture
+def p07():
+    """The worked two-stage case in two dimensions."""
+    import problems
+
+    return problems.p07()
+
+
+@pytest.fixture
+def p10():
+    """The worked two-stage case in fifty dimensions."""
+    import problems
+
+    return problems.p10()
+
+
+@pytest.fixture
+def process():
+    """Two stages that do not commute."""
+    import particle_cases
+
+    return particle_cases.two_stages()

@@ -198,7 +198,7 @@ def test_certificate_mode(p07):
     ),
 )
 def test_wrong_numbers_name_their_argument(name, value):
-    from conftest import make_p07  # hypothesis and function fixtures do not mix
+    from problems import p07 as make_p07  # hypothesis and function fixtures do not mix
 
     if name in ("risk", "source_risk") and value == 0.0:
         return
