@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from problems import KL, LAW, P03_A, P03_C, close, p01, p03, p07, p09
 
 import jaxou as ou
@@ -35,7 +37,7 @@ SIGNATURES = {
     "TwoStage": {"pretrain": REQUIRED, "finetune": REQUIRED, "initial": REQUIRED},
     "Gaussian": {"mean": REQUIRED, "covariance": REQUIRED},
     "LowRankPlusDiagonal": {"diagonal": REQUIRED, "factor": REQUIRED, "weights": None},
-    "simulate": {"process": REQUIRED, "particles": REQUIRED, "key": REQUIRED},
+    "simulate": {"process": REQUIRED, "particles": REQUIRED, "key": REQUIRED, "checkpoint": None},
     "verdict": {"run": REQUIRED, "process": REQUIRED},
     "discrepancy": {"process": REQUIRED, "law": "gibbs"},
     "two_stage_bound": {
@@ -68,7 +70,7 @@ SIGNATURES = {
 }
 KEYWORD_ONLY = {
     "Stage": "hessian noise minimum learning_rate batch_size steps momentum",
-    "simulate": "particles key method save observe memory",
+    "simulate": "particles key method save observe memory checkpoint",
     "two_stage_bound": "n_source n_target risk delta law mode bound",
     "discrepancy": "law",
     "certify": "prior_center posterior_center target_data delta prior key",
@@ -328,3 +330,35 @@ def test_kl_between_different_ranges_is_infinite_and_named():
     close(line.kl(wider), (0.5 - 1 + np.log(2) + 0.045) / 2, **KL)  # one dimension, rank 1
     terms = line.kl_terms(wider)
     assert int(terms.rank) == int(terms.reference_rank) == 1
+
+
+# names of numbers and what lies outside their range
+OUTSIDE = {
+    "learning_rate": st.floats(max_value=0.0),
+    "batch_size": st.floats(max_value=1.0, exclude_max=True),
+    "steps": st.floats(max_value=-1.0) | st.floats(0.01, 0.99),
+    "momentum": st.floats(min_value=1.0) | st.floats(max_value=-1e-9),
+    "weight_decay": st.floats(max_value=-1e-300),
+    "langevin_temperature": st.floats(max_value=-1e-300),
+    "population": st.floats(max_value=7.99),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_number_out_of_range_is_refused_by_name(data):
+    name = data.draw(st.sampled_from(sorted(OUTSIDE)))
+    value = data.draw(OUTSIDE[name] | st.sampled_from([np.nan, np.inf, -np.inf]))
+    with pytest.raises(ValueError, match=name):
+        ou.Stage(**(STAGE | {name: value}))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["hessian", "noise", "minimum", "anchor", "preconditioner"]), st.data())
+def test_one_bad_entry_anywhere_is_refused_by_name(name, data):
+    shape = (2,) if name in ("minimum", "anchor") else (2, 2)
+    array = np.eye(2)[0] if len(shape) == 1 else np.eye(2)
+    where = tuple(data.draw(st.integers(0, 1)) for _ in shape)
+    array[where] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    with pytest.raises(ValueError, match=rf"{name}.* holds"):
+        ou.Stage(**(STAGE | {name: array}))

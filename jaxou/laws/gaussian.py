@@ -98,25 +98,18 @@ class Gaussian(eqx.Module):
         value = self.dimension * (1 + jnp.log(2 * jnp.pi)) / 2 + self._logdet() / 2
         return jnp.where(self._rank() < self.dimension, -jnp.inf, value)
 
-    def log_prob(self, x: Float[Array, " d"]) -> Float[Array, ""]:
-        """Log density at one point (d,); batch with `vmap`.
+    def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
+        """Log density at points (..., d), one number each.
 
-        A singular law has its density on its range, and -inf elsewhere.
+        A singular law has its density on its range, and -inf elsewhere. Cost O(d^3) once.
         """
         x = as_float(x, "x")
-        if x.shape != self.mean.shape:
+        if x.shape[-1:] != self.mean.shape:
             raise ValueError(
-                f"log_prob takes one point of shape {self.mean.shape}, got {x.shape}; "
-                "use jax.vmap(law.log_prob) for many"
+                f"log_prob takes points of shape (..., {self.dimension}), got {x.shape}"
             )
-        delta = x - self.mean
-        whitened = self._solve(delta)
-        gap = delta - self.operator.matvec(whitened)
-        scale = jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.sqrt(jnp.sum(delta**2))
-        inside = (jnp.sqrt(jnp.sum(gap**2)) <= scale) | (self._rank() == self.dimension)
-        rank = self._rank().astype(x.dtype)
-        value = -(delta @ whitened + self._logdet() + rank * jnp.log(2 * jnp.pi)) / 2
-        return jnp.where(inside, value, -jnp.inf)
+        flat = _log_prob(self, x.reshape(-1, self.dimension))
+        return flat.reshape(x.shape[:-1])
 
     def sample(self, key, shape: tuple[int, ...] = ()) -> Float[Array, "... d"]:
         """Independent draws, shape (*shape, d), of any rank, by a square root of the covariance."""
@@ -181,6 +174,23 @@ class Gaussian(eqx.Module):
             inner = solve(eye + s.core @ (s.factor.T @ scaled), s.core)
             return delta / e - scaled @ (inner @ (scaled.T @ delta))
         return pinv(s.dense()) @ delta
+
+
+@eqx.filter_jit
+def _log_prob(law: Gaussian, points):
+    rank, log_determinant = law._rank(), law._logdet()
+    full = rank == law.dimension
+    normalisation = log_determinant + rank.astype(points.dtype) * jnp.log(2 * jnp.pi)
+
+    def one(x):
+        delta = x - law.mean
+        whitened = law._solve(delta)
+        gap = delta - law.operator.matvec(whitened)
+        scale = jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.sqrt(jnp.sum(delta**2))
+        inside = full | (jnp.sqrt(jnp.sum(gap**2)) <= scale)
+        return jnp.where(inside, -(delta @ whitened + normalisation) / 2, -jnp.inf)
+
+    return jax.vmap(one)(points)
 
 
 def _low_rank_root(matrix: LowRankPlusDiagonal, columns):

@@ -1,6 +1,7 @@
 """`simulate`: particles through a chain of training stages."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,7 @@ import numpy as np
 
 from .._check import as_float, is_concrete
 from ..stages import AbstractChain, Stage
+from . import checkpoint as checkpoints
 from .columns import square_root
 from .engine import ChainPlan, Keep, StagePlan, map_blocks, rows_per_block, run_blocks
 from .method import AbstractMethod, cast
@@ -31,6 +33,7 @@ def simulate(
     save: Any = 1,
     observe=(),
     memory: float | int | None = None,
+    checkpoint: Any = None,
     dtype=None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
@@ -48,6 +51,8 @@ def simulate(
       stage's end.
     - `observe`: `Moments(...)`, `Paths(k)` or both. Moments are always kept.
     - `memory`: bytes of results that one call may hold (256 MiB).
+    - `checkpoint`: a file that is written after every chunk. The same call finds it after a crash
+      and goes on to the same bits; a damaged file, or one of another run, is refused.
     - `dtype`: `jnp.float32` (default) or `jnp.float64`, which needs x64. Particles are kept as
       deviations from a stage's minimum, so float32 resolves narrow laws.
     - `progress`: called with (particles done, particles) after every chunk.
@@ -78,7 +83,10 @@ def simulate(
         rows = rows_per_block(max(stage.state_dimension for stage in process.stages))
         arguments = (plan, count, rows, covariance, paths)
         if is_concrete(plan):
-            ends, moments, seen = _in_chunks(*arguments, total, memory, progress)
+            path = None if checkpoint is None else Path(checkpoint)
+            ends, moments, seen = _in_chunks(*arguments, total, memory, path, progress)
+        elif checkpoint is not None:
+            raise ValueError("checkpoint= is for runs outside jit, vmap and grad")
         else:
             ends, moments, seen = _traced(*arguments)
     stages = np.repeat(np.arange(len(saves)), np.asarray(saves))
@@ -188,14 +196,21 @@ def _carried(process, index: int, method):
     return stage.learning_rate / before.learning_rate
 
 
-def _in_chunks(plan, count, rows, covariance, paths, total, memory, progress):
+def _in_chunks(plan, count, rows, covariance, paths, total, memory, path, progress):
     """The run as a host loop over chunks of blocks; sums on the host, in float64."""
     d, blocks = plan.start.shape[0], -(-count // rows)
     seen_blocks = -(-paths // rows)
     ends = np.empty((len(plan.stages), blocks * rows, d), plan.start.dtype)
     seen = np.empty((total, seen_blocks * rows, d), plan.start.dtype)
     tree = PairwiseMerge()
-    first = 0
+    first, run = 0, ""
+    if path is not None:
+        run = checkpoints.fingerprint(plan, count, rows, covariance, paths)
+        found = checkpoints.read(path, run)
+        if found is not None:
+            first, tree = found.blocks, PairwiseMerge(found.stack)
+            ends[:, : found.ends.shape[1]] = found.ends
+            seen[:, : found.seen.shape[1]] = found.seen
     while first < blocks:
         keep = Keep(covariance, first < seen_blocks)
         limit = _chunk(plan, rows, total, keep, memory, blocks)
@@ -220,6 +235,11 @@ def _in_chunks(plan, count, rows, covariance, paths, total, memory, progress):
             parts = (size, out["mean"][i].astype(np.float64), out["scatter"][i].astype(np.float64))
             tree.push(parts)
         first += width
+        if path is not None:
+            done = checkpoints.Progress(
+                first, ends[:, : first * rows], seen[:, : first * rows], tree.stack
+            )
+            checkpoints.write(path, run, done)
         if progress is not None:
             progress(min(first * rows, count), count)
     moments = _summary(tree.total(), covariance)
