@@ -15,6 +15,7 @@ exponential does, and the route differentiates to any order in (F, N, s).
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from .factor import eigh
@@ -67,7 +68,7 @@ def flow_dense(
 def flow_symmetric(
     drift: Float[Array, "d d"], noise: Float[Array, "d d"], time: Float[Array, ""]
 ) -> tuple[Float[Array, "d d"], Float[Array, "d d"]]:
-    """(E - I, G) for a symmetric drift: the value in its eigenbasis, the derivative by doubling.
+    """(E - I, G) for a symmetric drift: in its eigenbasis, except derivatives in the drift itself.
 
     One eigendecomposition and six products for the value, a tenth of `flow_dense`.
 
@@ -75,16 +76,33 @@ def flow_symmetric(
     >>> abs(float(J[0, 0])), float(G[0, 0])
     (0.0, 3.0)
     """
-    rates, basis = eigh((drift + drift.T) / 2)
+    return _flow_in_basis(*eigh((drift + drift.T) / 2), noise, time)
+
+
+def _flow_in_basis(rates, basis, noise, time):
     decay = (basis * jnp.expm1(-rates * time)[None, :]) @ basis.T
     gain = time * expm1_ratio(-(rates[:, None] + rates[None, :]) * time)
     return decay, basis @ ((basis.T @ noise @ basis) * gain) @ basis.T
 
 
-@flow_symmetric.defjvp
 def _flow_symmetric_jvp(primals, tangents):
-    _, dots = jax.jvp(flow_dense, primals, tangents)
-    return flow_symmetric(*primals), dots
+    drift, noise, time = primals
+    fixed = isinstance(tangents[0], SymbolicZero)
+    dots = [
+        jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t
+        for x, t in zip(primals, tangents, strict=True)
+    ]
+    if fixed:  # learning rates, batch sizes and times vary, the Hessian does not: keep its basis
+        rates, basis = eigh((drift + drift.T) / 2)
+
+        def transition(noise, time):
+            return _flow_in_basis(rates, basis, noise, time)
+
+        return jax.jvp(transition, (noise, time), tuple(dots[1:]))
+    return flow_symmetric(*primals), jax.jvp(flow_dense, primals, tuple(dots))[1]
+
+
+flow_symmetric.defjvp(_flow_symmetric_jvp, symbolic_zeros=True)
 
 
 def flow_diagonal(drift, noise, time):

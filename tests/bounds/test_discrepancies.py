@@ -53,7 +53,9 @@ def test_scaling_both_noise_ratios(p07):
 @pytest.mark.parametrize("law", ["gibbs", "stationary", "finite"])
 def test_every_law_is_the_laws_own_kl(p07, law):
     if law == "finite":
-        source, target = p07.law("pretrain", step=400), p07.law("finetune", step=300)
+        source, target = (
+            p07.law(name, step=p07.stages[i].steps) for i, name in enumerate(p07.names)
+        )
     else:
         source, target = (getattr(stage, law)() for stage in p07.stages)
     np.testing.assert_allclose(discrepancy(p07, law=law).kl, target.kl(source), rtol=1e-10)

@@ -127,3 +127,19 @@ def test_geometric_sums_at_every_ratio():
         exact = [float(sum((Fraction(x) ** k for k in range(n)), Fraction(0))) for x in ratios]
         got = geometric_sum(jnp.array(ratios), jnp.array(float(n)))
         np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-14)
+
+
+def test_derivatives_with_a_fixed_drift_agree_with_doubling():
+    drift, weights = jnp.array(DRIFTS["singular"]), jnp.array(random_spd(RNG, D))
+
+    def energy(transition, ratio, time):
+        decay, covariance = transition(drift, ratio * jnp.array(NOISE), time)
+        return jnp.sum(weights * covariance) + jnp.sum(weights * decay)
+
+    for derivative in (jax.grad, jax.jacfwd, jax.hessian):
+        ours, theirs = (
+            jax.jit(derivative(lambda r, t, f=f: energy(f, r, t), argnums=(0, 1)))(0.7, 1.3)
+            for f in (flow_symmetric, flow_dense)
+        )
+        for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-12)
