@@ -32,13 +32,14 @@ def as_float(value: object, name: str = "value") -> Float[Array, "..."]:
         return value.astype(dtype)
     try:
         array = np.asarray(value)
+    except (TypeError, ValueError, jax.errors.JAXTypeError):
+        array = None  # lists that hold tracers
+    try:
+        if array is None or array.dtype.kind == "O":
+            array = jnp.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError
-        return jnp.asarray(array, dtype=dtype)
-    except (TypeError, ValueError):
-        pass
-    try:  # lists that hold tracers, objects with __jax_array__
-        return jnp.asarray(value).astype(dtype)
+        return jnp.asarray(array).astype(dtype)
     except (TypeError, ValueError):
         raise TypeError(
             f"{name} must be a number or an array of numbers, got {value!r} "

@@ -27,6 +27,10 @@ class Status(eqx.Enumeration):
         "lambda_max; lower learning_rate or ask for a finite step"
     )
     not_contracting = "this kernel does not contract, so it has no fixed point; use power(n)"
+    diverged = (
+        "the law has left the range of floating-point numbers: the learning rate is above the "
+        "stability limit 2 (1 + momentum) / lambda_max; lower it or ask for fewer steps"
+    )
     not_positive = "a covariance has a negative eigenvalue: look at the matrices it was built from"
 
 

@@ -100,7 +100,7 @@ class AffineGaussianKernel(eqx.Module):
         n is an array to the compiler: a new n does not recompile. No derivative in n.
         """
         n = as_step_count(n, "n")
-        return _power(self, n)
+        return poisoned(_power(self, n), n >= 0)
 
     def fixed_point(self, *, throw: bool = True) -> Gaussian:
         """The steady law m = M m + c, S = M S M^T + Q; refused unless M contracts."""
@@ -119,7 +119,16 @@ def as_step_count(n: ScalarLike, name: str) -> Float[Array, ""]:
     refuse_unless(
         whole, f"{name}={show_value(n)} must be a whole number of steps >= 0 (below 2**40)"
     )
-    return lax.stop_gradient(n)
+    # what could not be refused while tracing gives NaN, never a plausible number
+    return lax.stop_gradient(jnp.where(whole, n, jnp.nan))
+
+
+def poisoned(kernel: "AffineGaussianKernel", fine) -> "AffineGaussianKernel":
+    """The kernel, or NaN where not `fine`."""
+    nan = jnp.where(fine, 1.0, jnp.nan)
+    return AffineGaussianKernel(
+        kernel.matrix.scale(nan), nan * kernel.offset, kernel.covariance.scale(nan)
+    )
 
 
 @eqx.filter_jit

@@ -362,3 +362,57 @@ def test_one_bad_entry_anywhere_is_refused_by_name(name, data):
     array[where] = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
     with pytest.raises(ValueError, match=rf"{name}.* holds"):
         ou.Stage(**(STAGE | {name: array}))
+
+
+def test_traced_bad_values_never_give_a_plausible_number():
+    chain = lambda **changes: ou.Chain([p03(**changes)], initial=ou.Gaussian([1.0, 1.0], 0.5))
+
+    @jax.jit
+    def at(time, step, batch_size, noise):
+        laws = (
+            chain().law(0, time=time),
+            chain().law(0, step=step),
+            chain(batch_size=batch_size).law(0, step=3),
+            chain(noise=noise).law(0, step=3),
+        )
+        return [(law.covariance, law.status == ou.Status.ok) for law in laws]
+
+    good, bad = (0.5, 3.0, 4.0, 1.0), (-2.5, 2.5, 0.5, -1.0)
+    for arguments, fine in ((good, True), (bad, False)):
+        for covariance, ok in at(*map(jnp.asarray, arguments)):
+            assert bool(jnp.isfinite(covariance).all()) is fine and bool(ok) is fine
+    far = chain(learning_rate=3.0).law(0, step=10**6)
+    assert bool(far.status == ou.Status.diverged)
+    indefinite = jax.jit(lambda s: ou.Gaussian([0.0, 0.0], s).kl(ou.Gaussian([0.0, 0.0], 1.0)))
+    assert np.isnan(indefinite(jnp.array([[1.0, 2.0], [2.0, 1.0]])))
+
+
+def test_more_wrong_values():
+    for value in (0.1 + 5j, np.array([[1, 2j], [2j, 3]]), None, "a"):
+        with pytest.raises(TypeError, match="must be a number|must be real"):
+            ou.Stage(**(STAGE | dict(learning_rate=value)))
+    with pytest.raises(ValueError, match="preconditioner has the eigenvalue 0"):
+        ou.Stage(**(STAGE | dict(preconditioner=0.0)))
+    training = p07()
+    with pytest.raises(ValueError, match="no derivative in step="):
+        ou.tune(
+            lambda t: t.law("finetune", step=t.finetune.steps).kl(t.initial),
+            training,
+            over=("finetune.steps",),
+            steps=2,
+        )
+
+
+def test_a_constant_diagonal_is_recognised_as_isotropic():
+    factor = np.random.default_rng(0).normal(size=(6, 2))
+    stage = ou.Stage(
+        hessian=ou.LowRankPlusDiagonal(np.full(6, 0.4), factor, [1.0, 2.0]),
+        noise=1.0,
+        minimum=np.zeros(6),
+        learning_rate=0.05,
+        batch_size=2,
+        steps=5,
+    )
+    law = stage.gibbs()
+    assert isinstance(law.operator, ou.LowRankPlusDiagonal)
+    assert ou.Gaussian([0.0], 1.0).sample(jax.random.key(0), 5).shape == (5, 1)

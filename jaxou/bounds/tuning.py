@@ -75,10 +75,18 @@ def tune(
     value, slope = _evaluate(objective, process, places, start)
     if is_concrete(value) and not (np.isfinite(value) and all(np.isfinite(g).all() for g in slope)):
         raise ValueError(
-            f"the objective is {show_value(value)} at the given process, or its gradient is not "
+            _hint(over)
+            + f"the objective is {show_value(value)} at the given process, or its gradient is not "
             "finite, so there is nothing to descend: start from hyper-parameters at which it is "
             f"(gradient {dict(zip(over, map(str, slope), strict=True))})"
         )
+    for name, g in zip(over, slope, strict=True):
+        if is_concrete(g) and not np.any(np.asarray(g)):
+            raise ValueError(
+                f"the objective does not depend on {name}, or has no derivative in it: laws have "
+                "derivatives in the number of steps for time= only (time=stage.duration), not for "
+                "step="
+            )
     best, value, history = _descend(objective, process, places, start, optimizer, steps)
     return Tuned(process=_set(process, places, best), value=value, history=history, over=over)
 
@@ -93,6 +101,15 @@ def _place(process: AbstractChain, name: str) -> tuple[int, str]:
 
 def _get(process, place):
     return getattr(process.stages[place[0]], place[1])
+
+
+def _hint(over) -> str:
+    if not any(name.endswith("steps") for name in over):
+        return ""
+    return (
+        "steps move continuously while they are tuned, and a law has no derivative in step=: use "
+        "law(time=stage.duration) in the objective. "
+    )
 
 
 def _positive(value, name):

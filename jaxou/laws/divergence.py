@@ -215,7 +215,12 @@ def _dense_value(delta, s1, s0):
     is_near = jnp.max(jnp.abs(ratios)) < 0.5
     near_ratios = jnp.where(is_near, ratios, 0.0)
     near = jnp.sum(near_ratios - jnp.log1p(near_ratios))
-    return (jnp.where(is_near, near, far) + shift) / 2
+    value = (jnp.where(is_near, near, far) + shift) / 2
+    tolerance = 1e2 * values0.size * jnp.finfo(s0.dtype).eps
+    indefinite = (values0[0] < -tolerance * jnp.abs(values0[-1])) | (
+        values1[0] < -tolerance * jnp.abs(values1[-1])
+    )
+    return jnp.where(indefinite, jnp.nan, value)
 
 
 @_dense_value.defjvp

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._check import as_float, is_concrete, refuse_unless, require_finite, show
-from .._status import Status
+from .._status import Status, first_failure, status_if
 from .._typing import MatrixLike
 from ..linalg.algebra import as_matrix, densified, entries, is_elementwise, with_dimension
 from ..linalg.factor import eigh, solve
@@ -57,6 +57,9 @@ class Gaussian(eqx.Module):
         if check:
             require_finite(mean, "mean")
             require_positive(self.operator, "covariance")
+            if not is_concrete(self.operator, mean):
+                fine = jnp.all(self.operator.diagonal_part() >= 0) & jnp.isfinite(mean).all()
+                self.status = first_failure(status, status_if(~fine, Status.not_positive))
 
     @property
     def dimension(self) -> int:
@@ -111,9 +114,10 @@ class Gaussian(eqx.Module):
         flat = _log_prob(self, x.reshape(-1, self.dimension))
         return flat.reshape(x.shape[:-1])
 
-    def sample(self, key, shape: tuple[int, ...] = ()) -> Float[Array, "... d"]:
+    def sample(self, key, shape: int | tuple[int, ...] = ()) -> Float[Array, "... d"]:
         """Independent draws, shape (*shape, d), of any rank, by a square root of the covariance."""
         s = self.operator
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
         normal = jax.random.normal(key, (*shape, self.dimension), dtype=self.mean.dtype)
         flat = normal.reshape(-1, self.dimension)
         if is_elementwise(s):
@@ -204,8 +208,8 @@ def _low_rank_root(matrix: LowRankPlusDiagonal, columns):
     return e * (columns + basis @ (gain[:, None] * (basis.T @ columns)))
 
 
-def require_positive(operator: AbstractMatrix, name: str) -> None:
-    """Refuse a covariance with a negative eigenvalue beyond rounding; only for values known now."""
+def require_positive(operator: AbstractMatrix, name: str, *, definite: bool = False) -> None:
+    """Refuse a matrix with a negative (or, if `definite`, zero) eigenvalue; known values only."""
     if not is_concrete(operator):
         return
     if is_elementwise(operator):
@@ -229,6 +233,13 @@ def require_positive(operator: AbstractMatrix, name: str) -> None:
         return
     else:
         raise ValueError(f"{name} must be symmetric, got a {type(operator).__name__} matrix")
+    if definite:
+        refuse_unless(
+            values.min() > 0,
+            f"{name} has the negative eigenvalue {show(values.min())}: it must be positive"
+            if values.min() < 0
+            else f"{name} has the eigenvalue 0: it must be positive in every direction",
+        )
     top = np.abs(values).max(initial=0.0)
     refuse_unless(
         values.min(initial=0.0) >= -1e2 * values.size * np.finfo(values.dtype).eps * top,

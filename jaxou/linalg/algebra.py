@@ -56,8 +56,8 @@ def densified(matrix: AbstractMatrix, why: str) -> AbstractMatrix:
         raise ValueError(
             f"{why} would need a dense {matrix.dimension} x {matrix.dimension} matrix. Structures "
             "that stay small: an isotropic or diagonal Hessian with isotropic or diagonal noise, "
-            "or LowRankPlusDiagonal(a0, U, beta) with a number a0 as Hessian, with isotropic, "
-            "diagonal or low-rank-plus-diagonal noise"
+            "or LowRankPlusDiagonal(a0, U, beta) with one number a0 (or equal numbers known at "
+            "construction) as Hessian, with isotropic, diagonal or low-rank-plus-diagonal noise"
         )
     return Dense(matrix.dense(), check=False)
 

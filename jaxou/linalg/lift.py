@@ -13,10 +13,8 @@ blockdiag(a0 I + B, a0 I) and [[Q^T C Q, I], [I, I]]. So one dense routine serve
 from collections.abc import Callable
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import is_concrete
 from .matrices import AbstractMatrix, Diagonal, Isotropic, LowRankPlusDiagonal
 from .roots import pinv, sqrtm
 
@@ -27,21 +25,14 @@ def is_liftable(matrix: AbstractMatrix, other: AbstractMatrix) -> bool:
         return False
     if not isinstance(other, Isotropic | Diagonal | LowRankPlusDiagonal):
         return False
-    return isinstance(matrix.base, Isotropic) or _is_constant(matrix.base)
-
-
-def _is_constant(base: Diagonal) -> bool:
-    if not is_concrete(base.values):
-        return False
-    values = np.asarray(base.values)
-    return bool((values == values[0]).all())
+    return isinstance(matrix.base, Isotropic)
 
 
 def reduced(
     matrix: LowRankPlusDiagonal,
 ) -> tuple[Float[Array, ""], Float[Array, "d r"], Float[Array, "r r"]]:
     """(a0, Q, B) with matrix = a0 I + Q B Q^T and Q Q^T the projection on the range of U."""
-    shift = matrix.base.value if isinstance(matrix.base, Isotropic) else matrix.base.values[0]
+    shift = matrix.base.value
     # Scaling the columns first keeps the Gram matrix, whose condition is that of U squared, tame.
     gram = matrix.factor.T @ matrix.factor
     root = sqrtm(gram)

@@ -50,9 +50,10 @@ class EulerMaruyama(AbstractMethod):
 
         z <- z - h F (z - z*) + sqrt(h) N^{1/2} xi
 
-    With `substeps=1` this *is* SGD with Gaussian noise. `step=h` (a number, not traced) sets the
-    step size itself; the stage's flow time must be a multiple of it. The law has a step bias of
-    relative size h x curvature and its own steady state, `steady_law`.
+    With `substeps=1` this *is* SGD with Gaussian noise; with momentum it is the integrator of the
+    underdamped SDE, which differs from optax's buffer: use `SGD()` for that. `step=h` (a number,
+    not traced) sets the step size itself; the stage's flow time must be a multiple of it. The law
+    has a step bias of relative size h x curvature and its own steady state, `steady_law`.
 
     The number of steps is data: no new step count, learning rate or batch size recompiles.
     Noise belongs to the absolute step, so a run that saves at every step and one that saves only

@@ -57,7 +57,8 @@ def simulate(
       deviations from a stage's minimum, so float32 resolves narrow laws.
     - `progress`: called with (particles done, particles) after every chunk.
 
-    **Returns** a `Run`. Under `jit`, `vmap` and `grad` it works too, in one chunk.
+    **Returns** a `Run`. Under `jit`, `vmap` and `grad` it works too, in one chunk; stepping methods
+    have forward derivatives (`jax.jvp`, `jax.jacfwd`) only.
 
     >>> import jaxou as ou
     >>> stage = ou.Stage(hessian=[1.0, 2.0], noise=1.0, minimum=[0.0, 1.0], learning_rate=0.1,

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._check import refuse_unless, show_value
+from .._status import Status, first_failure, poison, status_if
 from .._typing import ScalarLike
 from ..kernels import as_step_count
 from ..laws import Gaussian
@@ -71,7 +72,7 @@ class AbstractChain(eqx.Module):
             else:
                 kernel = each.flow(time) if step is None else each.kernel(_within(each, step))
             law = kernel(law)
-        return law
+        return _with_status(law, self.stages[: last + 1])
 
     def enter(self, k: int, law: Gaussian, *, flow: bool = False) -> Gaussian:
         """The state with which stage k starts, from the state in which the one before ended."""
@@ -189,6 +190,15 @@ def _refuse_bad_chain(chain: AbstractChain) -> None:
             )
     if len(chain.names) != len(chain.stages):
         raise ValueError(f"{len(chain.names)} names were given for {len(chain.stages)} stages")
+
+
+def _with_status(law: Gaussian, stages) -> Gaussian:
+    """The law, NaN and with the reason where a traced value was out of range or it diverged."""
+    finite = jnp.isfinite(law.mean).all() & jnp.isfinite(law.operator.trace())
+    bad = first_failure(law.status, *(s.status for s in stages))
+    nan = poison(jnp.ones((), law.mean.dtype), bad)
+    status = first_failure(bad, status_if(~finite, Status.diverged))
+    return Gaussian(nan * law.mean, law.operator.scale(nan), status=status, check=False)
 
 
 def _within(stage: Stage, step: ScalarLike):

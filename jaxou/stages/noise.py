@@ -35,7 +35,8 @@ class Diffusion(eqx.Module):
 class Temperature(eqx.Module):
     """Isotropic noise of temperature T: the steady law is the loss's Gibbs law, exp(-L / T).
 
-    The noise has covariance 2 T I per unit of flow time.
+    The gradient's noise has covariance 2 T I per unit of flow time. A preconditioner P acts on it
+    as on any gradient noise, which breaks the Gibbs form; `langevin_temperature` keeps it.
 
     >>> Temperature(0.25).rate().value.item()
     0.5

@@ -13,7 +13,7 @@ from ..laws import Gaussian
 from ..laws.gaussian import require_positive
 from ..linalg.algebra import add, as_matrix, with_dimension
 from ..linalg.inverse import solve_matrix, trace_product
-from ..linalg.matrices import AbstractMatrix, Isotropic
+from ..linalg.matrices import AbstractMatrix, Diagonal, Isotropic, LowRankPlusDiagonal
 from . import irreversibility, steady, transition
 from .noise import Diffusion, Temperature
 from .schedule import as_hyper_parameter
@@ -94,14 +94,14 @@ class Stage(eqx.Module):
         if minimum.ndim > 1:
             raise ValueError(f"minimum must be a vector (d,), got shape {minimum.shape}")
         d = _dimension(minimum, hessian, noise, preconditioner)
-        self.hessian = with_dimension(hessian, d, "hessian")
+        self.hessian = with_dimension(_recognised(hessian), d, "hessian")
         self.noise = _noise_with_dimension(noise, d)
         self.minimum = _as_point(minimum, d, "minimum")
         self.anchor = None if anchor is None else _as_point(as_float(anchor, "anchor"), d, "anchor")
         self.preconditioner = None
         if preconditioner is not None:
             preconditioner = as_matrix(preconditioner, "preconditioner")
-            require_positive(preconditioner, "preconditioner")
+            require_positive(preconditioner, "preconditioner", definite=True)
             self.preconditioner = with_dimension(preconditioner, d, "preconditioner")
 
         self.learning_rate, self.batch_size, self.steps, self.schedule_length = as_hyper_parameter(
@@ -206,7 +206,10 @@ class Stage(eqx.Module):
             & (self.weight_decay >= 0)
             & (self.langevin_temperature >= 0)
             & jnp.isfinite(self.minimum).all()
+            & jnp.isfinite(self.hessian.trace())
         )
+        if isinstance(self.noise, AbstractMatrix):
+            fine = fine & jnp.all(self.noise.diagonal_part() >= 0)
         if self.population is not None:
             fine = fine & jnp.all(self.population >= self.batch_size)
         return status_if(~fine, Status.bad_input)
@@ -333,6 +336,15 @@ def _scalar(value: ScalarLike, name: str) -> Float[Array, ""]:
 def _is_zero(value) -> bool:
     # in numpy: inside jit even an operation on known arrays is traced
     return is_concrete(value) and not np.any(np.asarray(value) != 0)
+
+
+def _recognised(hessian: AbstractMatrix) -> AbstractMatrix:
+    """Equal numbers on a low-rank Hessian's diagonal are a0 I: its laws keep their structure."""
+    if isinstance(hessian, LowRankPlusDiagonal) and isinstance(hessian.base, Diagonal):
+        values = hessian.base.values
+        if is_concrete(values) and np.all(np.asarray(values) == np.asarray(values)[0]):
+            return LowRankPlusDiagonal(values[0], hessian.factor, hessian.weights, check=False)
+    return hessian
 
 
 def _as_point(value, d: int, name: str):

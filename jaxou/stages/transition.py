@@ -9,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..kernels import AffineGaussianKernel, lift_kernel
+from ..kernels import AffineGaussianKernel, lift_kernel, poisoned
 from ..linalg.algebra import add, congruence, densified, entries, is_elementwise, like, product
 from ..linalg.flow import flow_dense, flow_diagonal, flow_symmetric
 from ..linalg.lift import is_liftable, lift
@@ -82,7 +82,7 @@ def kernel(stage, steps: Float[Array, ""]) -> AffineGaussianKernel:
     """The chain over `steps` steps."""
     if not stage.scheduled:
         return one_step(stage, stage.learning_rate, stage.batch_size).power(steps)
-    return _scheduled_kernel(stage, steps)
+    return poisoned(_scheduled_kernel(stage, steps), steps >= 0)
 
 
 def one_step(stage, eta, b) -> AffineGaussianKernel:
@@ -236,7 +236,8 @@ def sde(stage) -> LinearSDE:
 
 @eqx.filter_jit
 def flow(stage, time: Float[Array, ""]) -> AffineGaussianKernel:
-    """The SDE's kernel over flow time `time`."""
+    """The SDE's kernel over flow time `time`; NaN for a negative one."""
+    time = jnp.where(time >= 0, time, jnp.nan)
     if not stage.scheduled:
         system = sde(stage)
         return _flow(system.drift, system.fixed_point, system.noise, time)
