@@ -4,7 +4,7 @@
 
 D the shift of the minimum. Zero iff the laws coincide, invariant under affine changes of
 parameters, not symmetric, and dominated by the flattest, least noisy directions of the source.
-Source: reconstructed from He and Tao 2022 (arXiv 2208.14092), theory.md section 11.
+Source: reconstructed from He and Tao 2022 (arXiv 2208.14092).
 """
 
 import equinox as eqx

@@ -21,7 +21,7 @@ class SaturatedRisk(eqx.Module):
     By Jensen's inequality it bounds the mean of the saturated loss 1 - exp(-loss/M) of any loss >=
     0 whose mean over the data is L, so it may stand as `risk` in every row for losses in [0, 1].
     `hessian` A is positive semidefinite, `floor` L* >= 0, `scale` M > 0; laws may be singular.
-    O(d^3) dense, O(d (r_A + r_S)^2) structured. Source: theory.md section 14, item 5.
+    O(d^3) dense, O(d (r_A + r_S)^2) structured. By Jensen and a Gaussian integral.
 
     >>> risk = SaturatedRisk(2.0, [0.0], floor=0.1, scale=1.0)
     >>> round(float(risk(Gaussian([0.5], 0.25))), 6)

@@ -1,4 +1,4 @@
-"""The terms of one stage's bound, under the names of theory.md section 13."""
+"""The terms of one stage's bound, under the names of the theory."""
 
 import equinox as eqx
 import jax.numpy as jnp

@@ -6,7 +6,7 @@ With probability at least 1 - delta over both samples, for P0 fixed in advance,
     R_T(Q_T) <= r_T(Q_T) + gap(KL(Q_T || Q_S), N_T, delta_T),       delta_S + delta_T <= delta
 
 Only the second line speaks about the target. Source: reconstructed from He and Tao 2022
-(arXiv 2208.14092) on McAllester's bound; theory.md section 13.
+(arXiv 2208.14092) on McAllester's bound.
 """
 
 from collections.abc import Callable

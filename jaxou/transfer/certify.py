@@ -69,7 +69,7 @@ def certify(
       values are paid for by a union bound); without both, the identity. "isotropic" has S = I;
       "zero" has S = I and centre 0.
     - `posterior_covariance`: used as given. If left out, the best full-rank one for the Hessian of
-      `loss(model, example)` on the target is chosen, which is free (theory section 13).
+      `loss(model, example)` on the target is chosen, which is free.
     - `move_center=True` lets the posterior's mean give way to the prior where that tightens the
       bound; the certified predictor is then between the two models. Free as well.
 

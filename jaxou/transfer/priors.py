@@ -22,7 +22,7 @@ class ScaleGrid(eqx.Module):
     """One-sided grid of prior scales tau_j^2 = largest exp(-j / resolution), j = 1, 2, ...
 
     tau^2 is the mean prior variance of a parameter. Weights 6 / (pi^2 j^2) sum to 1, so choosing j
-    by looking at the target costs 2 log j + log(pi^2 / 6) nats (theory section 15). `largest` and
+    by looking at the target costs 2 log j + log(pi^2 / 6) nats. `largest` and
     `resolution` must be fixed before the target sample is seen.
 
     >>> 0.99 < sum(ScaleGrid().weight(j) for j in range(1, 100)) < 1.0

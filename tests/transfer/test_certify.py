@@ -83,7 +83,7 @@ def test_kl_is_that_of_the_two_laws(cert):
 
 
 def test_posterior_is_the_best_for_the_quadratic_loss(key):
-    """Covariance (t A + P)^-1 and mean covariance (t A theta* + P m0), theory section 13."""
+    """Covariance (t A + P)^-1 and mean covariance (t A theta* + P m0), in closed form."""
     root = jax.random.normal(key, (D, D))
     A, S = root @ root.T, jnp.diag(jnp.array([1.0, 2.0, 3.0]))
     m0, center = jnp.zeros(D), jnp.array([1.0, -1.0, 0.5])
