@@ -5,7 +5,8 @@
 
 A certificate that stands on the wrong side by one unit in the last place is not a certificate, and
 the copied bisection that returns the last midpoint is on the wrong side half of the time.
-Here Newton's method solves a slightly enlarged equation and the answer is pushed outward until the accurate kl of `bernoulli` confirms it.
+Here Newton's method solves a slightly enlarged equation and the answer is pushed outward until the
+accurate kl of `bernoulli` confirms it.
 
 The unknown is what keeps its digits: the gap x = p - q for the upper inverse, the log-ratio
 t = log(q/p) for the lower one. Both equations are convex and increasing, and both starting points
