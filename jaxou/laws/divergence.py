@@ -117,7 +117,7 @@ def _elementwise(delta, posterior, reference):
 
 
 def _is_low_rank(matrix) -> bool:
-    """Low rank plus diagonal, or diagonal; a singular base is left to the dense route."""
+    """Low rank plus diagonal, or diagonal; a zero on the base gives NaN and status bad_input."""
     return isinstance(matrix, LowRankPlusDiagonal) or is_elementwise(matrix)
 
 

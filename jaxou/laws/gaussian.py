@@ -10,7 +10,8 @@ from .._check import as_float, is_concrete, refuse_unless, require_finite, show
 from .._status import Status, first_failure, status_if
 from .._typing import MatrixLike
 from ..linalg.algebra import as_matrix, densified, entries, is_elementwise, with_dimension
-from ..linalg.factor import eigh, solve
+from ..linalg.factor import eigh
+from ..linalg.inverse import solve_matrix
 from ..linalg.lift import reduced
 from ..linalg.matrices import AbstractMatrix, Dense, Isotropic, LowRankPlusDiagonal
 from ..linalg.roots import logdet, pinv, range_mask
@@ -172,11 +173,7 @@ class Gaussian(eqx.Module):
             values = jnp.broadcast_to(entries(s), self.mean.shape)
             return jnp.where(values > 0, delta / jnp.where(values > 0, values, 1.0), 0.0)
         if isinstance(s, LowRankPlusDiagonal):
-            e = jnp.broadcast_to(entries(s.base), self.mean.shape)
-            scaled = s.factor / e[:, None]
-            eye = jnp.eye(s.rank, dtype=e.dtype)
-            inner = solve(eye + s.core @ (s.factor.T @ scaled), s.core)
-            return delta / e - scaled @ (inner @ (scaled.T @ delta))
+            return solve_matrix(s, delta)
         return pinv(s.dense()) @ delta
 
 
