@@ -81,7 +81,7 @@ def own_laws(method, process: AbstractChain) -> list[Gaussian]:
     """The law of the position at every stage's end, as `method` moves the particles."""
     laws, law = [], process.initial
     for k, stage in enumerate(process.stages):
-        law = method.kernel(stage)(process.enter(k, law, flow=method.chain != "sgd"))
+        law = method.kernel(stage)(method.enter_law(process, k, law))
         laws.append(process.position(law))
     return laws
 

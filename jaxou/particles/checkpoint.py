@@ -1,27 +1,20 @@
-"""What a run has done so far, in one file: written after every chunk, read when it starts again.
+"""What a run has done so far, in one file: written between chunks, read when it starts again.
 
-The file is an `.npz` with the particles and sums of the finished blocks, the fingerprint of the run
-they belong to, and a checksum of it all. It is written under another name and then renamed, so
-that a crash leaves the previous one.
+The file is an `.npz` with named arrays, the fingerprint of the run they belong to, and a checksum
+of it all. It is written under another name and then renamed, and the one before is kept beside it
+(`.previous`), so that neither a crash nor a damaged file loses more than one chunk.
 """
 
 import hashlib
 import os
+import re
+import warnings
 import zipfile
+import zlib
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
-
-
-class Progress(NamedTuple):
-    """Finished blocks, their particles and paths, and the partial sums of the pairwise tree."""
-
-    blocks: int
-    ends: np.ndarray
-    seen: np.ndarray
-    stack: list[tuple[int, tuple]]
 
 
 def fingerprint(*parts) -> str:
@@ -33,8 +26,14 @@ def fingerprint(*parts) -> str:
     False
     """
     leaves, structure = jax.tree.flatten(parts)
-    digest = hashlib.sha256(f"{structure} jax {jax.__version__}".encode())
+    # a function is shown with its address, which is another in every process
+    shape = re.sub(r" at 0x[0-9a-f]+", "", str(structure))
+    digest = hashlib.sha256(f"{shape} jax {jax.__version__}".encode())
     for leaf in leaves:
+        if callable(leaf) and not hasattr(leaf, "shape"):
+            # code has no stable bytes: its name must do
+            digest.update(f"{getattr(leaf, '__module__', '')}.{_name(leaf)}".encode())
+            continue
         if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         array = np.asarray(leaf)
@@ -43,14 +42,20 @@ def fingerprint(*parts) -> str:
     return digest.hexdigest()
 
 
-def write(path: Path, run: str, progress: Progress) -> None:
-    """Replace the checkpoint at `path`, atomically."""
-    arrays = {"ends": progress.ends, "seen": progress.seen}
-    for i, (_, item) in enumerate(progress.stack):
-        arrays |= {f"sum{i}_{j}": np.asarray(part) for j, part in enumerate(item)}
-    arrays["levels"] = np.array([level for level, _ in progress.stack], dtype=np.int64)
-    arrays["blocks"] = np.array(progress.blocks)
-    arrays["run"] = np.array(run)
+def _name(function) -> str:
+    code = getattr(function, "__code__", None)
+    body = b"" if code is None else code.co_code
+    return f"{getattr(function, '__qualname__', type(function).__qualname__)}{body!r}"
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the newest is kept."""
+    return path.with_name(path.name + ".previous")
+
+
+def write(path: Path, run: str, arrays: dict[str, np.ndarray]) -> None:
+    """Make `arrays` the newest checkpoint at `path`, atomically."""
+    arrays = dict(arrays) | {"run": np.array(run)}
     arrays["checksum"] = np.array(fingerprint(sorted(arrays.items())))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -58,31 +63,50 @@ def write(path: Path, run: str, progress: Progress) -> None:
         np.savez(file, **arrays)
         file.flush()
         os.fsync(file.fileno())
+    if path.exists():
+        os.replace(path, previous(path))
     os.replace(temporary, path)
 
 
-def read(path: Path, run: str) -> Progress | None:
-    """The progress kept at `path`, None if there is none; refused if damaged or of another run."""
-    if not path.exists():
-        return None
+def read(path: Path, run: str) -> dict[str, np.ndarray] | None:
+    """The newest undamaged checkpoint of this run, None if there is none.
+
+    A damaged newest one is reported by a warning, and the one before is used. Raises `ValueError`
+    if all that there are are damaged, or if they belong to another run.
+    """
+    there = [p for p in (path, previous(path)) if p.exists()]
+    for found in there:
+        arrays = _intact(found)
+        if arrays is None:
+            continue
+        if str(arrays.pop("run")) != run:
+            raise ValueError(
+                f"the checkpoint {found} belongs to another run (other process, key, method, number "
+                "of particles, saves or version): give another file, or delete it"
+            )
+        if found != path and path.exists():
+            warnings.warn(
+                f"the checkpoint {path} is damaged (truncated or changed): going on from the one "
+                f"before it, {found}",
+                stacklevel=2,
+            )
+        return arrays
+    if there:
+        raise ValueError(
+            f"the checkpoint {path} is damaged (truncated or changed), and there is no good one "
+            "before it: delete it to start again"
+        )
+    return None
+
+
+def _intact(path: Path) -> dict[str, np.ndarray] | None:
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = dict(file)
         checksum = str(arrays.pop("checksum"))
-        intact = checksum == fingerprint(sorted(arrays.items()))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
-        intact = False
-    if not intact:
-        raise ValueError(
-            f"the checkpoint {path} is damaged (truncated or changed): delete it to start again"
-        )
-    if str(arrays["run"]) != run:
-        raise ValueError(
-            f"the checkpoint {path} belongs to another run (other process, key, method, number of "
-            "particles, saves or version): give another file, or delete it"
-        )
-    stack = []
-    for i, level in enumerate(arrays["levels"]):
-        size, mean, scatter = (arrays[f"sum{i}_{j}"] for j in range(3))
-        stack.append((int(level), (float(size), mean, scatter)))
-    return Progress(int(arrays["blocks"]), arrays["ends"], arrays["seen"], stack)
+        return arrays if checksum == fingerprint(sorted(arrays.items())) else None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, zlib.error):
+        return None
+    except (NotImplementedError, SyntaxError, MemoryError, OverflowError):
+        # a flipped bit in a header can ask for another compression, syntax or size
+        return None

@@ -1,124 +1,255 @@
-"""The inner machine: one block of particles through the whole chain, and many blocks per call.
+"""The inner machine: one tile of particles through the whole chain, and many tiles per call.
 
-A block has a fixed number of particles, so that every run compiles the same shapes: a result does
-not depend on how many blocks one call processes, and a last block is padded. Inside a block
-particles are columns (d, rows), measured from the centre of the stage they are in.
+A tile is a power of two of particles, as columns (d, rows), measured from the centre of the stage
+they are in. Every operation on a tile is elementwise in particles, or a product whose shape depends
+on the dimension alone, or a sum over fixed leaves: so a result does not depend on the tile's size,
+on how many tiles a call processes, or on which device or thread has them.
 """
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float
 
-from .columns import times
-from .method import AbstractMethod
-from .noise import Stream
+from .methods import AbstractMethod
+from .methods.columns import times
+from .observe import LEAF
+from .random import Stream, threefry2x32
 
 
 class StagePlan(eqx.Module):
-    """One stage as the machine sees it."""
+    """One stage as the machine sees it; `entry` leads from the centre before to this one."""
 
     plan: Any
-    noise: Stream
-    entry: Float[Array, " d"]
-    momentum: Float[Array, ""]
+    entry: Float[Array, "... d"]
+    momentum: Float[Array, "..."]
+    centre: Float[Array, "... d"]
     saves: int = eqx.field(static=True)
     has_momentum: bool = eqx.field(static=True)
 
 
 class ChainPlan(eqx.Module):
-    """A chain of stages: `start` and `root` draw the initial deviations from the first centre."""
+    """A chain of stages: `start` and `root` draw the initial deviations from the first centre.
 
-    start: Float[Array, " d"]
-    root: Any
-    noise: Stream
-    stages: tuple[StagePlan, ...]
-    method: AbstractMethod
-
-
-class Keep(eqx.Module):
-    """What a block returns at every save."""
-
-    covariance: bool = eqx.field(static=True)
-    paths: bool = eqx.field(static=True)
-
-
-def rows_per_block(dimension: int) -> int:
-    """Particles per block: a power of two that depends on the state's dimension alone.
-
-    >>> rows_per_block(1), rows_per_block(650)
-    (8192, 1024)
+    With hyper-parameters per particle (`each`) arrays have the particles as a leading axis.
     """
-    fitting = max(1, 65536 // dimension)
-    return max(1024, min(8192, 2 ** (fitting.bit_length() - 1)))
+
+    start: Float[Array, "... d"]
+    root: Any
+    stages: tuple[StagePlan, ...]
 
 
-def run_block(chain: ChainPlan, block: Array, count: Array, rows: int, keep: Keep) -> dict:
-    """One block: `ends` (stages, rows, d), `mean`, `scatter` and `paths` over all saves."""
-    particles = block.astype(jnp.uint32) * jnp.uint32(rows) + jnp.arange(rows, dtype=jnp.uint32)
-    dtype = chain.start.dtype
-    weights = (particles < count.astype(jnp.uint32)).astype(dtype)[None, :]
-    dimension = chain.start.shape[0]
+class Machine(eqx.Module):
+    """All that a call needs besides which tiles to run."""
 
-    def observe(position):
-        mean = jnp.sum(position * weights, axis=1) / jnp.sum(weights)
-        centred = (position - mean[:, None]) * weights
-        if keep.covariance:
-            scatter = jnp.matmul(centred, centred.T, precision=lax.Precision.HIGHEST)
-        else:
-            scatter = jnp.sum(centred**2, axis=1)
-        return {"mean": mean, "scatter": scatter} | ({"paths": position} if keep.paths else {})
+    chain: ChainPlan
+    noises: tuple[Stream, ...]
+    method: AbstractMethod
+    observers: tuple
+    keep: "Keep" = eqx.field(static=True)
 
-    draw = chain.noise.at(particles, jnp.zeros((), jnp.int32))
-    position = lax.optimization_barrier(chain.start[:, None] + times(chain.root, draw))
-    buffer = jnp.zeros_like(position)
-    saved, ends = [jax.tree.map(lambda x: x[None], observe(position))], []
-    for stage in chain.stages:
-        position = position + stage.entry[:, None]
-        state = position
-        if stage.has_momentum:
-            state = jnp.concatenate([position, buffer * stage.momentum])
 
-        def move(state, save, stage=stage):
-            state = chain.method.advance(stage.plan, state, stage.noise, particles, save)
-            state = lax.optimization_barrier(state)
-            return state, observe(state[:dimension])
+class Keep(NamedTuple):
+    """What is static about a run: what a tile returns besides the observers' records."""
 
+    ends: bool
+    velocity: bool
+    paths: bool
+    each: bool
+    longest: int | None
+
+
+def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
+    """Particles first, ..., first + rows - 1, of which the first `left` are wanted.
+
+    Returns `floats` and `counts` (the observers' records, save points first), `ends`
+    (stages, rows, d), `velocity` (rows, d) and `paths` (saves, rows, d), as far as they are kept.
+    """
+    keep, chain, act = machine.keep, machine.chain, _actions(machine)
+    if keep.each:
+        start = first.astype(jnp.int32)
+        chain = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, rows), chain)
+    particles = first + jnp.arange(rows, dtype=jnp.uint32)
+    live = jnp.arange(rows, dtype=jnp.int32) < left
+
+    def observe(position, centre, index):
+        d = position.shape[0]
+        leaves = (position.reshape(d, rows // LEAF, LEAF), live.reshape(rows // LEAF, LEAF))
+        floats = tuple(
+            o.look_leaves(leaves[0], centre, leaves[1], index)
+            for o in machine.observers
+            if not o.exact
+        )
+        counts = tuple(
+            o.look(position, centre, live, index) for o in machine.observers if o.exact
+        )
+        kept = {"paths": position.T} if keep.paths else {}
+        return {"floats": floats, "counts": counts} | kept
+
+    draw = machine.noises[0].at(particles, jnp.zeros((), jnp.int32))
+    position = act.start(chain, draw)
+    velocity = jnp.zeros_like(position)
+    centre = _shared(chain.stages[0].centre, keep)
+    saved, ends = [jax.tree.map(lambda x: x[None], observe(position, centre, 0))], []
+    for index, (stage, noise) in enumerate(zip(chain.stages, machine.noises[1:], strict=True)):
+        centre = _shared(stage.centre, keep)
+        position = position + _columns(stage.entry, keep)
+        velocity = velocity * _columns(stage.momentum, keep) if stage.has_momentum else None
+        state = act.enter(stage.plan, position, velocity)
+
+        def move(state, save, stage=stage, noise=noise, centre=centre, index=index):
+            state = act.advance(stage.plan, state, noise, particles, save)
+            position, _ = act.leave(stage.plan, state, position_size)
+            return state, observe(position, centre, index)
+
+        position_size = position.shape[0]
         state, record = lax.scan(move, state, jnp.arange(1, stage.saves + 1, dtype=jnp.int32))
         saved.append(record)
-        position = state[:dimension]
-        buffer = state[dimension:] if stage.has_momentum else jnp.zeros_like(position)
+        position, velocity = act.leave(stage.plan, state, position_size)
+        velocity = jnp.zeros_like(position) if velocity is None else velocity
         ends.append(position.T)
     out = jax.tree.map(lambda *parts: jnp.concatenate(parts), *saved)
-    return out | {"ends": jnp.stack(ends)}
+    out |= {"ends": jnp.stack(ends)} if keep.ends else {}
+    return out | ({"velocity": velocity.T} if keep.velocity else {})
 
 
-@eqx.filter_jit
-def run_blocks(
-    chain: ChainPlan, first: Array, blocks: Array, count: Array, rows: int, chunk: int, keep: Keep
-) -> dict:
-    """Up to `chunk` blocks from `first` on; `blocks` of them are computed, the rest stay zero.
+class _Actions(NamedTuple):
+    start: Any
+    enter: Any
+    leave: Any
+    advance: Any
 
-    The number of blocks is data, so the compiled loop is the same for every chunk.
-    """
-    shapes = jax.eval_shape(lambda: run_block(chain, first, count, rows, keep))
-    buffers = jax.tree.map(lambda s: jnp.zeros((chunk, *s.shape), s.dtype), shapes)
 
-    def body(index, buffers):
-        result = lax.optimization_barrier(run_block(chain, first + index, count, rows, keep))
-        return jax.tree.map(
-            lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, index, 0), buffers, result
+def _actions(machine: Machine) -> _Actions:
+    """The method's moves on columns, or one by one where every particle has its own plan."""
+    method, longest = machine.method, machine.keep.longest
+
+    def start(chain, draw):
+        return chain.start[:, None] + times(chain.root, draw)
+
+    def advance(plan, state, noise, particles, save):
+        return method.advance(plan, state, noise, particles, save, longest)
+
+    if not machine.keep.each:
+        return _Actions(start, method.enter, method.leave, advance)
+
+    def alone(function):
+        # one particle is a column by itself; what it returns loses that axis again
+        def one(plan, *columns):
+            wide = jax.tree.map(lambda x: x[..., None], columns)
+            return jax.tree.map(lambda x: x[..., 0], function(plan, *wide))
+
+        return lambda plan, *columns: jax.vmap(one, in_axes=(0, *(-1,) * len(columns)), out_axes=-1)(
+            plan, *columns
         )
 
-    return lax.fori_loop(0, blocks, body, buffers)
+    return _Actions(
+        alone(start),
+        alone(method.enter),
+        lambda plan, state, size: alone(lambda p, s: method.leave(p, s, size))(plan, state),
+        lambda plan, state, noise, particles, save: alone(
+            lambda p, s, i: advance(p, s, noise, i, save)
+        )(plan, state, particles),
+    )
 
 
-def map_blocks(chain: ChainPlan, count: int, rows: int, keep: Keep) -> dict:
-    """All blocks at once, for use under `jit` and `grad`: reverse mode goes through."""
-    total = -(-count // rows)
-    index = jnp.arange(total, dtype=jnp.int32)
-    number = jnp.asarray(count, jnp.int32)
-    return lax.map(lambda block: run_block(chain, block, number, rows, keep), index)
+def _columns(values, keep: Keep):
+    if keep.each:
+        return values.T if values.ndim > 1 else values[None, :]
+    return values[:, None] if values.ndim > 0 else values
+
+
+def _shared(centre, keep: Keep):
+    # with a plan per particle all have one centre
+    return centre[0] if keep.each else centre
+
+
+def run_tiles(
+    machine: Machine, high: Array, firsts: Array, lefts: Array, todo: Array, rows: int
+) -> dict:
+    """Up to len(firsts) tiles; `todo` (1,) of them are computed, the rest stay zero.
+
+    The number of tiles is data, so the compiled loop is the same for every chunk. `high` is the
+    high word of the particles' numbers.
+    """
+    machine = eqx.tree_at(lambda m: m.noises, machine, tuple(_raised(n, high) for n in machine.noises))
+    shapes = jax.eval_shape(lambda: run_tile(machine, firsts[0], lefts[0], rows))
+    counts = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes.pop("counts"))
+    stacked = jax.tree.map(lambda s: jnp.zeros((firsts.shape[0], *s.shape), s.dtype), shapes)
+
+    def body(index, carry):
+        stacked, counts = carry
+        result = run_tile(machine, firsts[index], lefts[index], rows)
+        counts = jax.tree.map(jnp.add, counts, result.pop("counts"))
+        put = lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, index, 0)
+        return jax.tree.map(put, stacked, result), counts
+
+    stacked, counts = lax.fori_loop(0, todo[0], body, (stacked, counts))
+    return stacked | {"counts": jax.tree.map(lambda x: x[None], counts)}
+
+
+def _raised(noise: Stream, high: Array) -> Stream:
+    """The stream of particles beyond 2^32: keys of their own, the old ones below."""
+    zero = jnp.zeros((), jnp.uint32)
+    keys = threefry2x32((noise.keys[:, 0], noise.keys[:, 1]), (high[None], zero[None]))
+    other = jnp.stack([jnp.broadcast_to(k, noise.keys.shape[:1]) for k in keys], axis=1)
+    return eqx.tree_at(lambda n: n.keys, noise, jnp.where(high == zero, noise.keys, other))
+
+
+def map_tiles(machine: Machine, count: int, rows: int) -> dict:
+    """All tiles one after the other, for use under `jit` and `grad`: reverse mode goes through."""
+    tiles = -(-count // rows)
+    firsts = jnp.arange(tiles, dtype=jnp.uint32) * jnp.uint32(rows)
+    lefts = jnp.int32(count) - jnp.arange(tiles, dtype=jnp.int32) * jnp.int32(rows)
+    if tiles == 1:
+        one = run_tile(machine, firsts[0], lefts[0], rows)
+        return jax.tree.map(lambda x: x[None], one)
+    return lax.map(lambda tile: run_tile(machine, *tile, rows), (firsts, lefts))
+
+
+class Frozen:
+    """The part of a tree that is not arrays, as one hashable thing, and how to put it together."""
+
+    def __init__(self, tree: Any):
+        leaves, self.structure = jax.tree.flatten(tree)
+        self.rest = tuple(None if eqx.is_array(leaf) else leaf for leaf in leaves)
+        self.arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
+
+    def key(self):
+        return self.structure, self.rest
+
+
+def thaw(key: tuple, arrays: list) -> Any:
+    """The tree again, from `Frozen.key()` and its arrays."""
+    structure, rest = key
+    arrays = iter(arrays)
+    return structure.unflatten([next(arrays) if leaf is None else leaf for leaf in rest])
+
+
+@cache
+def compiled(mesh: Mesh | None, backend: str):
+    """The jitted `run_tiles` on one device, or with tiles spread over a mesh."""
+
+    def call(key, rows, arrays, high, firsts, lefts, todo):
+        run = lambda *a: run_tiles(thaw(key, a[0]), *a[1:], rows)
+        if mesh is not None:
+            spread = Spec("particles")
+            run = jax.shard_map(
+                run,
+                mesh=mesh,
+                in_specs=(Spec(), Spec(), spread, spread, spread),
+                out_specs=spread,
+                check_vma=False,
+            )
+        with jax.default_matmul_precision("highest"):
+            return run(arrays, high, firsts, lefts, todo)
+
+    # wide vectors pay for integer work on every CPU that has them
+    options = {"xla_cpu_prefer_vector_width": 512} if backend == "cpu" else None
+    return jax.jit(call, static_argnums=(0, 1), compiler_options=options)

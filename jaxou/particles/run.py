@@ -1,10 +1,12 @@
 """The record of a simulation."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Int
 
-from .method import AbstractMethod
+from .methods import AbstractMethod
 from .observe import MomentRecord
 
 
@@ -14,22 +16,28 @@ class Run(eqx.Module):
     Row 0 of the K save points is the initial state; then come each stage's saves, the last of
     which is the stage's end.
 
-    - `times` (K,): flow time since the start of the chain; `steps` (K,): SGD steps; `stages` (K,):
-      the stage a row belongs to.
+    - `times` (K,): flow time since the start of the chain; `steps` (K,): SGD steps; both
+      (particles, K) where every particle had hyper-parameters of its own. `stages` (K,): the stage
+      a row belongs to.
     - `moments`: mean and covariance at each row, with standard errors.
+    - `observed`: the records of all other observers by name.
     - `paths` (K, k, d): the first k particles at each row, with `observe=Paths(k)`; else None.
     - `final` (particles, d): the particles at the end of the chain, and `stage_ends`
       (stages, particles, d) at the end of every stage.
+    - `velocity` (particles, d): theirs at the end, for methods that have one; else None.
     - `deviations` and `centres`: the same ends as `stage_ends`, measured from each stage's centre.
-      They have more digits than their sum when the law is narrow.
+      They have more digits than their sum when the law is narrow. None for a run that was too
+      large to keep them.
     """
 
-    times: Float[Array, " saves"]
-    steps: Float[Array, " saves"]
+    times: Float[Array, "*particles saves"]
+    steps: Float[Array, "*particles saves"]
     stages: Int[Array, " saves"]
     moments: MomentRecord
     paths: Float[Array, "saves k d"] | None
-    deviations: Float[Array, "stages particles d"]
+    observed: dict[str, Any]
+    deviations: Float[Array, "stages particles d"] | None
+    velocity: Float[Array, "particles d"] | None
     centres: Float[Array, "stages d"]
     method: AbstractMethod
     names: tuple[str, ...] = eqx.field(static=True)
@@ -37,19 +45,36 @@ class Run(eqx.Module):
     @property
     def particles(self) -> int:
         """How many particles were followed."""
-        return self.deviations.shape[1]
+        return self.moments.count
 
     @property
     def dimension(self) -> int:
-        return self.deviations.shape[2]
+        return self.centres.shape[1]
 
     @property
     def stage_ends(self) -> Float[Array, "stages particles d"]:
-        return place(self.deviations, self.centres[:, None, :])
+        return place(self.ends, self.centres[:, None, :])
 
     @property
     def final(self) -> Float[Array, "particles d"]:
-        return place(self.deviations[-1], self.centres[-1][None, :])
+        return _last(self.ends, self.centres)
+
+    @property
+    def ends(self) -> Float[Array, "stages particles d"]:
+        """`deviations`, or the advice why there are none."""
+        if self.deviations is None:
+            raise ValueError(
+                f"this run of {self.particles:,} particles kept none of them, to stay small: read "
+                "run.moments and run.observed; observe=ou.Snapshots(directory) writes all "
+                "particles to disk while they run, ou.Paths(k) keeps the first k, and "
+                "simulate(..., final=True) keeps the ends whatever their size"
+            )
+        return self.deviations
+
+
+@jax.jit
+def _last(deviations: Array, centres: Array) -> Array:
+    return place(deviations[-1], centres[-1][None, :])
 
 
 @jax.jit

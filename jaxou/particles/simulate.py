@@ -1,5 +1,7 @@
 """`simulate`: particles through a chain of training stages."""
 
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,20 +10,30 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from .._check import as_float, is_concrete
-from ..stages import AbstractChain, Stage
-from . import checkpoint as checkpoints
-from .columns import square_root
-from .engine import ChainPlan, Keep, StagePlan, map_blocks, rows_per_block, run_blocks
-from .method import AbstractMethod, cast
-from .noise import INITIAL, stream
-from .observe import COVARIANCE_LIMIT, MomentRecord, PairwiseMerge, read_observers
+from ..stages import AbstractChain, PotentialStage, Stage
+from .chunks import LARGEST, State, Wanted, cut, run_jobs
+from .engine import Keep, Machine, map_tiles
+from .methods import SGD, AbstractMethod
+from .observe import (
+    COVARIANCE_LIMIT,
+    LEAF,
+    AbstractObserver,
+    Context,
+    MomentRecord,
+    Moments,
+    PairwiseMerge,
+    Paths,
+)
+from .planning import longest_stretch, plan_chain, plan_each
+from .processes import gather, share
+from .progress import reporter
 from .run import Run, place
-from .sgd import SGD
 
-MEMORY = 2**28
-"""Bytes of results that one call may hold, by default."""
+FINAL_LIMIT = 2**30
+"""Bytes of particles at the stages' ends up to which a run keeps them by default."""
 
 
 def simulate(
@@ -32,10 +44,14 @@ def simulate(
     method: Any = None,
     save: Any = 1,
     observe=(),
+    each: Any = None,
     memory: float | int | None = None,
     checkpoint: Any = None,
     dtype=None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Any = None,
+    final: bool | None = None,
+    threads: int | None = None,
+    devices: Any = None,
 ) -> Run:
     """Independent particles through every stage of a chain, and what was seen of them.
 
@@ -44,21 +60,32 @@ def simulate(
     - `process`: a `Chain` or `TwoStage`; its `initial` law starts the particles.
     - `particles`: how many. More particles keep the old ones.
     - `key`: a `jax.random.key`. Noise is a pure function of it and of (stage, particle, step,
-      coordinate), so equal keys give equal bits for every `memory`.
+      coordinate), so equal keys give equal bits for every `memory`, `threads` and `devices`.
     - `method`: `SGD()` (default) and `Exact()` jump between saves with exact kernels, at a cost of
-      particles x saves x d^2 whatever the number of steps; `EulerMaruyama` and `Diffrax` step.
+      particles x saves x d^2 whatever the number of steps; `EulerMaruyama`, `Heun`, `BAOAB` and
+      `Diffrax` step, and take any loss (`PotentialStage`).
     - `save`: equally spaced save points per stage, one number or one per stage. The last is the
       stage's end.
-    - `observe`: `Moments(...)`, `Paths(k)` or both. Moments are always kept.
-    - `memory`: bytes of results that one call may hold (256 MiB).
-    - `checkpoint`: a file that is written after every chunk. The same call finds it after a crash
-      and goes on to the same bits; a damaged file, or one of another run, is refused.
+    - `observe`: observers, one or a tuple: `Moments(...)` (always kept), `Paths(k)`, `Histogram`,
+      `Statistic`, `Energy`, `Mahalanobis`, `Snapshots`, or your own `AbstractObserver`.
+    - `each`: hyper-parameters per particle: a pytree of arrays whose first axis has `particles`
+      entries; `process` is then a function from one entry to a chain.
+    - `memory`: bytes of results that the calls in flight may hold (256 MiB).
+    - `checkpoint`: a file that is written between chunks. The same call finds it after a crash or
+      Ctrl-C and goes on to the same bits; a file of another run is refused, a damaged one reported
+      and the one before it used.
     - `dtype`: `jnp.float32` (default) or `jnp.float64`, which needs x64. Particles are kept as
       deviations from a stage's minimum, so float32 resolves narrow laws.
-    - `progress`: called with (particles done, particles) after every chunk.
+    - `progress`: None shows a bar on a terminal; True, False, or a function that is called with
+      (particles done, particles) after every chunk.
+    - `final`: whether to keep the particles at every stage's end; by default up to 1 GiB of them.
+    - `threads`: calls in flight; by default the number of cores on a CPU, else 2.
+    - `devices`: the devices that share the particles, by default all of this process. Several
+      processes (`jax.distributed.initialize`) share them too.
 
-    **Returns** a `Run`. Under `jit`, `vmap` and `grad` it works too, in one chunk; stepping methods
-    have forward derivatives (`jax.jvp`, `jax.jacfwd`) only.
+    **Returns** a `Run`. Under `jit`, `vmap` and `grad` it works too, in one call: stepping methods
+    have forward derivatives, and reverse ones where the number of steps is not traced (memory:
+    about 2 sqrt(steps / 2) states per save).
 
     >>> import jaxou as ou
     >>> stage = ou.Stage(hessian=[1.0, 2.0], noise=1.0, minimum=[0.0, 1.0], learning_rate=0.1,
@@ -69,66 +96,114 @@ def simulate(
     ((100, 2), (6, 2), [0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
     """
     method = SGD() if method is None else method
-    count, dtype = _check(process, particles, method, dtype)
-    saves = _saves(save, process)
-    covariance, paths = read_observers(observe)
-    d, total = process.dimension, 1 + sum(saves)
-    if covariance is None:
-        covariance = total * d * d <= COVARIANCE_LIMIT
+    count, dtype = _check(particles, method, dtype)
+    example = process if each is None else _example(process, each, count)
+    _check_process(example)
+    saves = _saves(save, example)
+    for stage, k in zip(example.stages, saves, strict=True):
+        method.refuse(stage, k)
+    d, total = example.dimension, 1 + sum(saves)
+    observers, paths = _observers(observe, example, total, d)
     paths = min(paths, count)
 
-    for stage, k in zip(process.stages, saves, strict=True):
-        method.refuse(stage, k)
     with jax.default_matmul_precision("highest"):
-        plan, clocks, centres = _plan_chain(process, saves, method, key, dtype)
-        rows = rows_per_block(max(stage.state_dimension for stage in process.stages))
-        arguments = (plan, count, rows, covariance, paths)
-        if is_concrete(plan):
+        if each is None:
+            known = is_concrete((process, method))
+            planned = plan_chain(process, saves, method, key, dtype, known)
+        else:
+            known = is_concrete((each, method))
+            padded = jax.tree.map(lambda x: _padded(x, count), each)
+            planned = plan_each(process, padded, saves, method, key, dtype)
+        plan, noises, clocks, centres = planned
+        size = len(saves) * count * d * dtype.itemsize
+        keep = Keep(
+            ends=size <= FINAL_LIMIT if final is None else bool(final),
+            velocity=plan.stages[-1].has_momentum and method.has_velocity and size <= FINAL_LIMIT,
+            paths=paths > 0,
+            each=each is not None,
+            longest=None if known else longest_stretch(example, saves, method),
+        )
+        machine = Machine(plan, noises, method, observers, keep)
+        wanted = Wanted(count, total, paths)
+        if known and is_concrete((plan, noises)):
             path = None if checkpoint is None else Path(checkpoint)
-            ends, moments, seen = _in_chunks(*arguments, total, memory, path, progress)
+            state = _in_chunks(machine, wanted, memory, path, progress, threads, devices)
         elif checkpoint is not None:
             raise ValueError("checkpoint= is for runs outside jit, vmap and grad")
         else:
-            ends, moments, seen = _traced(*arguments)
+            state = _traced(machine, wanted)
+    return _record(state, machine, wanted, example, clocks, centres, saves)
+
+
+def _record(state: State, machine, wanted, process, clocks, centres, saves) -> Run:
     stages = np.repeat(np.arange(len(saves)), np.asarray(saves))
     stages = np.concatenate([np.zeros(1, stages.dtype), stages])
-    mean, variance, full, seen = _from_centres(*moments, seen, centres, stages)
+    context = Context(process, wanted.count, centres, stages)
+    trees, counts = iter(state.trees), iter(state.counts)
+    observed = {}
+    for observer in machine.observers:
+        total = next(counts) if observer.exact else next(trees).total()
+        observed[observer.name] = observer.finish(total, context)
+    _warn_if_diverged(observed["moments"][1], stages, process)
+    found = (
+        observed.pop("moments"),
+        state.paths if wanted.paths else None,
+        state.ends if machine.keep.ends else None,
+        state.velocity if machine.keep.velocity else None,
+    )
+    (mean, variance, full), paths, ends, velocity, times, steps, stages = _assemble(
+        *found, clocks, centres, stages
+    )
     return Run(
-        times=clocks[0],
-        steps=clocks[1],
-        stages=jnp.asarray(stages),
-        moments=MomentRecord(mean, variance, full, count),
-        paths=seen,
+        times=times,
+        steps=steps,
+        stages=stages,
+        moments=MomentRecord(mean, variance, full, wanted.count),
+        paths=paths,
+        observed=observed,
         deviations=ends,
+        velocity=velocity,
         centres=centres,
-        method=method,
+        method=machine.method,
         names=tuple(process.names),
     )
 
 
-@eqx.filter_jit
-def _from_centres(mean, variance, full, seen, centres, stages):
-    """Means and paths as points, where they were deviations."""
+@jax.jit
+def _assemble(moments, paths, ends, velocity, clocks, centres, stages):
+    """Means and paths as points, where they were deviations, and everything on the device."""
+    mean, variance, full = moments
     rows = centres[stages]
-    return mean + rows, variance, full, None if seen is None else place(seen, rows[:, None, :])
+    seen = None if paths is None else place(paths, rows[:, None, :])
+    return (mean + rows, variance, full), seen, ends, velocity, *clocks, stages + jnp.zeros_like(stages)
 
 
-def _check(process, particles, method, dtype):
-    if isinstance(process, Stage):
-        raise ValueError(
-            "simulate needs to know where the particles start: wrap the stage, "
-            "ou.Chain([stage], initial=ou.Gaussian(mean, covariance)). To start at its steady law "
-            "use initial=stage.stationary()"
+def _warn_if_diverged(variance, stages, process):
+    if not is_concrete(variance):
+        return
+    bad = ~np.isfinite(np.asarray(variance)).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        warnings.warn(
+            f"some particles are no numbers any more from save point {row} on (stage "
+            f"{process.names[stages[row]]!r}): the method is unstable there. Use a smaller "
+            "learning_rate, more substeps=, or a potential that grows less fast",
+            stacklevel=3,
         )
-    if not isinstance(process, AbstractChain):
-        raise TypeError(f"simulate takes a Chain or TwoStage, got {type(process).__name__}")
+
+
+def _check(particles, method, dtype):
     if not isinstance(method, AbstractMethod):
         raise TypeError(
-            "method must be one of SGD(), Exact(), EulerMaruyama(...), Diffrax(...), got "
-            f"{method!r}"
+            "method must be one of SGD(), Exact(), EulerMaruyama(...), Heun(...), BAOAB(...), "
+            f"Diffrax(...), got {method!r}"
         )
-    if not float(particles) == int(particles) or not 1 <= int(particles) < 2**31:
-        raise ValueError(f"particles={particles} must be a whole number of at least 1")
+    try:
+        whole = float(particles) == int(particles) and int(particles) >= 1
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise ValueError(f"particles={particles!r} must be a whole number of at least 1")
     dtype = jnp.dtype(jnp.float32 if dtype is None else dtype)
     if dtype not in (jnp.float32, jnp.float64):
         raise ValueError(f"dtype must be jnp.float32 or jnp.float64, got {dtype}")
@@ -139,6 +214,42 @@ def _check(process, particles, method, dtype):
     return int(particles), dtype
 
 
+def _check_process(process):
+    if isinstance(process, Stage | PotentialStage):
+        raise ValueError(
+            "simulate needs to know where the particles start: wrap the stage, "
+            "ou.Chain([stage], initial=ou.Gaussian(mean, covariance)). To start at its steady law "
+            "use initial=stage.stationary()"
+        )
+    if not isinstance(process, AbstractChain):
+        raise TypeError(f"simulate takes a Chain or TwoStage, got {type(process).__name__}")
+
+
+def _example(build: Callable, each: Any, count: int):
+    """The chain of the first particle, which says what all have in common."""
+    if not callable(build):
+        raise TypeError(
+            "with each=values the process is a function from one particle's values to a chain, "
+            f"got {type(build).__name__}"
+        )
+    leaves = jax.tree.leaves(each)
+    if not leaves or any(jnp.ndim(x) < 1 or jnp.shape(x)[0] != count for x in leaves):
+        shapes = [jnp.shape(x) for x in leaves]
+        raise ValueError(
+            f"each= must hold arrays whose first axis has particles={count} entries, got shapes "
+            f"{shapes}"
+        )
+    return build(jax.tree.map(lambda x: jnp.asarray(x)[0], each))
+
+
+def _padded(values, count: int):
+    # tiles are full, so the last particle's values are repeated
+    values = jnp.asarray(values)
+    missing = -count % LEAF + LARGEST
+    tail = jnp.broadcast_to(values[-1:], (missing, *values.shape[1:]))
+    return jnp.concatenate([values, tail])
+
+
 def _saves(save, process) -> tuple[int, ...]:
     saves = tuple(save) if isinstance(save, tuple | list) else (save,) * len(process.stages)
     if len(saves) != len(process.stages):
@@ -147,153 +258,76 @@ def _saves(save, process) -> tuple[int, ...]:
             "number for all stages or one per stage"
         )
     for k in saves:
-        if isinstance(k, bool) or int(k) != k or k < 1:
-            raise ValueError(f"save={save} must hold whole numbers of at least 1")
+        if isinstance(k, bool | str) or int(k) != k or k < 1:
+            raise ValueError(f"save={save!r} must hold whole numbers of at least 1")
     return tuple(int(k) for k in saves)
 
 
-def _centre(stage):
-    # any point serves; where the Hessian is singular the minimum may be far away or undefined
-    centre = jax.lax.stop_gradient(stage.effective_minimum)
-    return jnp.where(jnp.isfinite(centre).all(), centre, jnp.zeros_like(centre))
-
-
-@eqx.filter_jit
-def _plan_chain(process, saves, method, key, dtype) -> tuple:
-    """Everything that the particles of a run share: plan, (times, steps) of all rows, centres."""
-    grids = tuple(method.grid(stage, k) for stage, k in zip(process.stages, saves, strict=True))
-    centres = tuple(_centre(stage) for stage in process.stages)
-    d, plans, before = process.dimension, [], centres[0]
-    for index, (stage, grid, centre) in enumerate(zip(process.stages, grids, centres, strict=True)):
-        padded = jnp.concatenate([centre, jnp.zeros(stage.state_dimension - d, centre.dtype)])
-        plan = method.plan(stage, grid, padded, dtype)
-        noise = stream(key, index + 1, method.coordinates(plan), dtype)
-        momentum = _carried(process, index, method)
-        entry = cast(before - centre, dtype)
-        plans.append(
-            StagePlan(plan, noise, entry, cast(momentum, dtype), grid.saves, stage.has_momentum)
-        )
-        before = centre
-    initial = process.initial
-    plan = ChainPlan(
-        cast(initial.mean - centres[0], dtype),
-        cast(square_root(initial.operator), dtype),
-        stream(key, INITIAL, d, dtype),
-        tuple(plans),
-        method,
-    )
-    return plan, _clocks(grids), jnp.stack(centres)
-
-
-def _carried(process, index: int, method):
-    """What is kept of the buffer or velocity when stage `index` starts, as a factor."""
-    one = jnp.ones((), process.initial.mean.dtype)
-    if not process.carry_momentum or index == 0:
-        return 0 * one
-    stage, before = process.stages[index], process.stages[index - 1]
-    if method.chain == "sgd" or not (stage.has_momentum and before.has_momentum):
-        return one
-    # the velocity per step is -learning_rate x buffer, and the buffer is what is kept
-    return stage.learning_rate / before.learning_rate
-
-
-def _in_chunks(plan, count, rows, covariance, paths, total, memory, path, progress):
-    """The run as a host loop over chunks of blocks; sums on the host, in float64."""
-    d, blocks = plan.start.shape[0], -(-count // rows)
-    seen_blocks = -(-paths // rows)
-    ends = np.empty((len(plan.stages), blocks * rows, d), plan.start.dtype)
-    seen = np.empty((total, seen_blocks * rows, d), plan.start.dtype)
-    tree = PairwiseMerge()
-    first, run = 0, ""
-    if path is not None:
-        run = checkpoints.fingerprint(plan, count, rows, covariance, paths)
-        found = checkpoints.read(path, run)
-        if found is not None:
-            first, tree = found.blocks, PairwiseMerge(found.stack)
-            ends[:, : found.ends.shape[1]] = found.ends
-            seen[:, : found.seen.shape[1]] = found.seen
-    while first < blocks:
-        keep = Keep(covariance, first < seen_blocks)
-        limit = _chunk(plan, rows, total, keep, memory, blocks)
-        stop = seen_blocks if keep.paths else blocks
-        width = min(limit, stop - first)
-        out = run_blocks(
-            plan,
-            jnp.asarray(first, jnp.int32),
-            jnp.asarray(width, jnp.int32),
-            jnp.asarray(count, jnp.int32),
-            rows,
-            limit,
-            keep,
-        )
-        out = {name: np.asarray(x) for name, x in out.items()}
-        for i in range(width):
-            here = slice((first + i) * rows, (first + i + 1) * rows)
-            ends[:, here] = out["ends"][i]
-            if keep.paths:
-                seen[:, here] = out["paths"][i].transpose(0, 2, 1)
-            size = float(min(rows, count - (first + i) * rows))
-            parts = (size, out["mean"][i].astype(np.float64), out["scatter"][i].astype(np.float64))
-            tree.push(parts)
-        first += width
-        if path is not None:
-            done = checkpoints.Progress(
-                first, ends[:, : first * rows], seen[:, : first * rows], tree.stack
+def _observers(observe, process, total, d) -> tuple[tuple, int]:
+    """(observers that reduce, number of paths); moments first, with their covariance decided."""
+    items = list(observe) if isinstance(observe, tuple | list) else [observe]
+    for item in items:
+        if not isinstance(item, AbstractObserver):
+            raise ValueError(
+                "observe takes observers, such as ou.Moments(...) and ou.Paths(k), or a tuple of "
+                f"them, got {item!r}"
             )
-            checkpoints.write(path, run, done)
-        if progress is not None:
-            progress(min(first * rows, count), count)
-    moments = _summary(tree.total(), covariance)
-    return jnp.asarray(ends[:, :count]), moments, jnp.asarray(seen[:, :paths]) if paths else None
+    moments = [o for o in items if isinstance(o, Moments)] or [Moments()]
+    covariance = moments[-1].covariance
+    if covariance is None:
+        covariance = total * d * d <= COVARIANCE_LIMIT
+    paths = max([o.count for o in items if isinstance(o, Paths)], default=0)
+    rest = [o.prepare(process) for o in items if not isinstance(o, Moments | Paths)]
+    names = [o.name for o in rest]
+    for name in names:
+        if names.count(name) > 1 or name in ("moments", "paths"):
+            raise ValueError(f"two observers are called {name!r}: give one of them another name=")
+    return (Moments(covariance), *rest), paths
 
 
-def _chunk(plan, rows, total, keep, memory, blocks) -> int:
-    """Blocks per call: a power of two that fits the memory, so that few shapes are compiled."""
-    d, size = plan.start.shape[0], plan.start.dtype.itemsize
-    scatter = d * d if keep.covariance else d
-    numbers = total * (d + scatter + keep.paths * d * rows) + len(plan.stages) * rows * d
-    need = numbers * size
-    budget = MEMORY if memory is None else memory
-    if memory is not None and need > memory:
-        raise ValueError(
-            f"memory={memory} bytes is less than one block of {rows} particles needs ({need}): "
-            "raise it, save less often, or observe=ou.Moments(covariance=False)"
+def _in_chunks(machine, wanted, memory, path, progress, threads, devices) -> State:
+    """The run as a host loop over chunks of tiles; sums on the host, in float64."""
+    devices = list(jax.local_devices() if devices is None else devices)
+    mesh = Mesh(np.array(devices), ("particles",)) if len(devices) > 1 else None
+    if threads is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        threads = max(1, cores or 1) if devices[0].platform == "cpu" and mesh is None else 2
+    if isinstance(threads, bool) or threads < 1:
+        raise ValueError(f"threads={threads} must be at least 1")
+    mine = share(wanted.count)
+    if path is not None and jax.process_count() > 1:
+        path = path.with_name(f"{path.name}.{jax.process_index()}-of-{jax.process_count()}")
+    plan = cut(machine, wanted, memory, threads, len(devices))
+    with reporter(progress) as report:
+        state = run_jobs(
+            machine, wanted, plan, mine, threads=threads, mesh=mesh, path=path, progress=report
         )
-    fitting = max(1, min(budget // need, blocks))
-    return 2 ** (fitting.bit_length() - 1)
+    return gather(state, machine, wanted)
 
 
-def _traced(plan, count, rows, covariance, paths):
-    """The same under `jit` and `grad`: all blocks in one mapped call."""
-    out = map_blocks(plan, count, rows, Keep(covariance, paths > 0))
-    blocks = out["ends"].shape[0]
-    tree = PairwiseMerge()
-    for i in range(blocks):
-        size = float(min(rows, count - i * rows))
-        wide = jax.tree.map(lambda x, i=i: as_float(x[i]), (out["mean"], out["scatter"]))
-        tree.push((size, *wide))
-    ends = jnp.moveaxis(out["ends"], 0, 1).reshape(len(plan.stages), blocks * rows, -1)[:, :count]
-    seen = None
-    if paths:
-        seen = out["paths"].transpose(1, 0, 3, 2)
-        seen = seen.reshape(seen.shape[0], blocks * rows, -1)[:, :paths]
-    return ends, _summary(tree.total(), covariance), seen
+def _traced(machine, wanted) -> State:
+    """The same under `jit` and `grad`: all tiles in one mapped call, sums by JAX."""
+    if any(o.stores for o in machine.observers):
+        raise ValueError("observers that write to disk are for runs outside jit, vmap and grad")
+    plan = cut(machine, wanted, None, 1, 1)
+    out = map_tiles(machine, wanted.count, plan.rows)
+    state = State(machine, Wanted(0, 0, 0), 0, 0)
+    leaves = -(-wanted.count // LEAF)
+    for tree, record in zip(state.trees, out["floats"], strict=True):
+        tree.extend(0, jax.tree.map(lambda x: _leaves(x)[:leaves], record))
+    state.counts = jax.tree.map(lambda x: x.sum(axis=0), out["counts"])
+    if machine.keep.ends:
+        tiles = jnp.moveaxis(out["ends"], 0, 1)
+        state.ends = tiles.reshape(tiles.shape[0], -1, tiles.shape[-1])[:, : wanted.count]
+    if machine.keep.velocity:
+        velocity = out["velocity"]
+        state.velocity = velocity.reshape(-1, velocity.shape[-1])[: wanted.count]
+    if wanted.paths:
+        paths = jnp.moveaxis(out["paths"], 0, 1)
+        state.paths = paths.reshape(wanted.saves, -1, paths.shape[-1])[:, : wanted.paths]
+    return state
 
 
-def _summary(total, covariance):
-    """(mean, variance, covariance or None) of the deviations."""
-    count, mean, scatter = total
-    spread = scatter / max(count - 1, 1)
-    variance = spread.diagonal(axis1=1, axis2=2) if covariance else spread
-    return tuple(
-        None if x is None else as_float(x) for x in (mean, variance, spread if covariance else None)
-    )
-
-
-def _clocks(grids):
-    """Cumulative flow time and steps of every row; row 0 is the start."""
-    times, steps = [jnp.zeros(1)], [jnp.zeros(1)]
-    for grid in grids:
-        times.append(times[-1][-1] + grid.times[1:])
-        steps.append(steps[-1][-1] + grid.steps[1:])
-    return jnp.concatenate(times), jnp.concatenate(steps)
+def _leaves(x):
+    x = jnp.moveaxis(x, 2, 1)
+    return as_float(x.reshape(-1, *x.shape[2:]))

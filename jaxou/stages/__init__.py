@@ -6,6 +6,7 @@ from .chain import TwoStage as TwoStage
 from .irreversibility import Irreversibility as Irreversibility
 from .noise import Diffusion as Diffusion
 from .noise import Temperature as Temperature
+from .potential import PotentialStage as PotentialStage
 from .stage import Stage as Stage
 from .transition import LinearSDE as LinearSDE
 from .transition import integrator_kernel as integrator_kernel

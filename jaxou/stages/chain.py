@@ -9,13 +9,16 @@ from .._typing import ScalarLike
 from ..kernels import as_step_count
 from ..laws import Gaussian
 from ..linalg.matrices import Dense
+from .potential import PotentialStage
 from .stage import Stage
+
+AnyStage = Stage | PotentialStage
 
 
 class AbstractChain(eqx.Module):
     """What a sequence of stages can do; `Chain` and `TwoStage` are the two that there are."""
 
-    stages: eqx.AbstractVar[tuple[Stage, ...]]
+    stages: eqx.AbstractVar[tuple[AnyStage, ...]]
     initial: eqx.AbstractVar[Gaussian]
     names: eqx.AbstractVar[tuple[str, ...]]
     carry_momentum: eqx.AbstractVar[bool]
@@ -117,7 +120,7 @@ class Chain(AbstractChain):
     True
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[AnyStage, ...]
     initial: Gaussian
     names: tuple[str, ...] = eqx.field(static=True)
     carry_momentum: bool = eqx.field(static=True)
@@ -139,13 +142,13 @@ class TwoStage(AbstractChain):
     [0.875]
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[AnyStage, ...]
     initial: Gaussian
     names: tuple[str, ...] = eqx.field(static=True)
     carry_momentum: bool = eqx.field(static=True)
 
     def __init__(
-        self, pretrain: Stage, finetune: Stage, initial: Gaussian, carry_momentum: bool = False
+        self, pretrain: AnyStage, finetune: AnyStage, initial: Gaussian, carry_momentum: bool = False
     ):
         self.stages = (pretrain, finetune)
         self.initial = initial
@@ -154,12 +157,12 @@ class TwoStage(AbstractChain):
         _refuse_bad_chain(self)
 
     @property
-    def pretrain(self) -> Stage:
+    def pretrain(self) -> AnyStage:
         """The first stage, on the source."""
         return self.stages[0]
 
     @property
-    def finetune(self) -> Stage:
+    def finetune(self) -> AnyStage:
         """The second stage, on the target."""
         return self.stages[1]
 
@@ -175,8 +178,8 @@ class TwoStage(AbstractChain):
 
 
 def _refuse_bad_chain(chain: AbstractChain) -> None:
-    if not chain.stages or not all(isinstance(s, Stage) for s in chain.stages):
-        raise TypeError("a chain takes one or more ou.Stage objects, in the order of training")
+    if not chain.stages or not all(isinstance(s, AnyStage) for s in chain.stages):
+        raise TypeError("a chain takes one or more ou.Stage (or ou.PotentialStage) objects, in the order of training")
     if not isinstance(chain.initial, Gaussian):
         raise TypeError(
             f"initial must be an ou.Gaussian law, got {type(chain.initial).__name__}; "
@@ -201,7 +204,7 @@ def _with_status(law: Gaussian, stages) -> Gaussian:
     return Gaussian(nan * law.mean, law.operator.scale(nan), status=status, check=False)
 
 
-def _within(stage: Stage, step: ScalarLike):
+def _within(stage: AnyStage, step: ScalarLike):
     """The step, refused beyond the end of a schedule."""
     count = as_step_count(step, "step")
     if stage.scheduled:

@@ -61,8 +61,8 @@ def test_stepping_does_not_depend_on_when_it_is_observed(dimension, key):
 @pytest.mark.parametrize("method", [ou.SGD(), ou.Exact(), ou.EulerMaruyama()])
 def test_new_numbers_do_not_recompile(method, key, monkeypatch):
     traces = []
-    original = engine.run_block
-    monkeypatch.setattr(engine, "run_block", lambda *a: (traces.append(1), original(*a))[1])
+    original = engine.run_tile
+    monkeypatch.setattr(engine, "run_tile", lambda *a: (traces.append(1), original(*a))[1])
     run = lambda chain, n, k: ou.simulate(chain, particles=n, key=k, method=method, save=2)
     run(wide_chain(5), 300, key)
     seen = len(traces)

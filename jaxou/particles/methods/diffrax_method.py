@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
-from .._check import as_float, is_concrete
-from .._typing import ScalarLike
-from ..linalg import AbstractMatrix
-from .columns import square_root, times
+from ..._check import as_float, is_concrete
+from ..._typing import ScalarLike
+from .dynamics import Dynamics, dynamics
 from .grid import Grid
 from .method import AbstractMethod, cast
 
@@ -20,14 +19,11 @@ FORWARD = diffrax.ForwardMode()
 
 
 class Solves(eqx.Module):
-    """The SDE dy = (pull - F y) ds + R dW, the save times and a key for the Brownian paths."""
+    """The stage's SDE, the save times and the step."""
 
-    drift: AbstractMatrix
-    pull: Float[Array, " D"]
-    root: AbstractMatrix
+    dynamics: Dynamics
     times: Float[Array, " points"]
     dt: Float[Array, ""]
-    size: int = eqx.field(static=True)
 
 
 class Diffrax(AbstractMethod):
@@ -70,6 +66,11 @@ class Diffrax(AbstractMethod):
         return stage.flow(stage.duration)
 
     def refuse(self, stage, saves):
+        if getattr(stage, "state_dependent", False):
+            raise ValueError(
+                "Diffrax needs noise that does not depend on the parameters, so that Ito and "
+                "Stratonovich solvers agree; use EulerMaruyama()"
+            )
         if stage.scheduled:
             raise ValueError(
                 "Diffrax needs a constant learning rate and batch size; use SGD() or "
@@ -81,31 +82,34 @@ class Diffrax(AbstractMethod):
         steps = fraction * stage.steps
         return Grid(steps, steps, fraction * stage.duration)
 
-    def plan(self, stage, grid, centre, dtype):
-        sde = stage.sde()
-        pull = sde.drift.matvec(sde.fixed_point - centre)
+    def plan(self, stage, grid, centre, dtype, known):
+        one = jnp.ones((), centre.dtype)
+        inside = dynamics(stage, centre, dtype, False, push=one, kick=one)
         dt = stage.learning_rate if self.dt is None else self.dt
-        parts = (sde.drift, pull, square_root(sde.noise), grid.times, dt)
-        return Solves(*cast(parts, dtype), centre.shape[0])
+        return Solves(inside, *cast((grid.times, dt), dtype))
 
     def coordinates(self, plan: Solves) -> int:
-        return plan.size
+        return plan.dynamics.coordinates
 
-    def advance(self, plan, state, noise, particles: UInt32[Array, " rows"], save):
+    def advance(self, plan, state, noise, particles: UInt32[Array, " rows"], save, longest=None):
         start, stop = plan.times[save - 1], plan.times[save]
         # diffrax draws from keys of its own: one per stage, save and particle
         base = jax.random.fold_in(
             jax.random.wrap_key_data(noise.keys[0], impl="threefry2x32"), save
         )
         keys = jax.vmap(lambda p: jax.random.fold_in(base, p))(particles)
-        root = times(plan.root, jnp.eye(plan.size, dtype=state.dtype))
+        size = plan.dynamics.coordinates
+        eye = jnp.eye(size, dtype=state.dtype)
 
         def drift(t, y, args):
-            return plan.pull - times(plan.drift, y[:, None])[:, 0]
+            return plan.dynamics.push(y[:, None])[:, 0]
+
+        def noise_matrix(t, y, args):
+            return plan.dynamics.kick(jnp.broadcast_to(y[:, None], (y.shape[0], size)), eye)
 
         def solve(key, y):
-            path = self._path(key, start, stop, y)
-            diffusion = diffrax.ControlTerm(lambda t, y, args: root, path)
+            path = self._path(key, start, stop, eye[0])
+            diffusion = diffrax.ControlTerm(noise_matrix, path)
             terms = diffrax.MultiTerm(diffrax.ODETerm(drift), diffusion)
             solution = diffrax.diffeqsolve(
                 terms, self.solver, start, stop, plan.dt, y, max_steps=None, adjoint=FORWARD

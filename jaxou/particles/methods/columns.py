@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..linalg import (
+from ...linalg import (
     AbstractMatrix,
     Dense,
     Diagonal,
@@ -15,7 +15,11 @@ from ..linalg import (
     eigh,
     sqrtm,
 )
-from ..linalg.lift import reduced
+from ...linalg.lift import reduced
+
+
+UNROLLED = 8
+"""Largest dimension at which a product of matrix and columns is written out."""
 
 
 class LowRankRoot(eqx.Module):
@@ -38,9 +42,22 @@ def times(
     """matrix @ columns; dense products in full precision on every device."""
     if not isinstance(matrix, Dense | General):
         return matrix.matmat(columns)
-    if matrix.values.shape == (1, 1):  # so that it fuses with noise and update
-        return matrix.values * columns
-    return jnp.matmul(matrix.values, columns, precision=lax.Precision.HIGHEST)
+    return product(matrix.values, columns)
+
+
+def product(values: Float[Array, "d d"], columns: Float[Array, "d rows"]) -> Array:
+    """values @ columns in full precision; small ones fuse with what comes before and after."""
+    if values.shape[0] <= UNROLLED:
+        return _unrolled(values, columns)
+    return jnp.matmul(values, columns, precision=lax.Precision.HIGHEST)
+
+
+def _unrolled(values: Float[Array, "d d"], columns: Float[Array, "d rows"]) -> Array:
+    # a small product written out fuses with noise and update, and is faster than a matmul
+    total = values[:, 0, None] * columns[0][None]
+    for j in range(1, values.shape[0]):
+        total = total + values[:, j, None] * columns[j][None]
+    return total
 
 
 def square_root(covariance: AbstractMatrix) -> AbstractMatrix | LowRankRoot:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..linalg import AbstractMatrix
+from ...linalg import AbstractMatrix
+from ...stages import PotentialStage
 from .columns import LowRankRoot, square_root, times
 from .method import AbstractMethod, cast
 
@@ -42,10 +43,17 @@ def plan_jumps(kernels: list, which: Array, centre: Float[Array, " D"], dtype) -
 class AbstractJump(AbstractMethod):
     """A method that knows its own kernel between any two save points."""
 
+    def refuse(self, stage, saves):
+        if isinstance(stage, PotentialStage):
+            raise ValueError(
+                f"{type(self).__name__}() jumps by closed-form kernels, which a PotentialStage does "
+                "not have: use EulerMaruyama(), Heun() or BAOAB(friction)"
+            )
+
     def coordinates(self, plan: Jumps) -> int:
         return plan.size
 
-    def advance(self, plan, state, noise, particles, save):
+    def advance(self, plan, state, noise, particles, save, longest=None):
         kernel = plan.which[save - 1]
         matrix, offset, root = jax.tree.map(
             lambda leaf: leaf[kernel], (plan.matrix, plan.offset, plan.root)

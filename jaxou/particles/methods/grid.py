@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import is_concrete
+from ..._check import is_concrete
 
 
 class Grid(eqx.Module):

@@ -8,17 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
-from ..laws import Gaussian
+from ...laws import Gaussian
+from ..random import Stream
 from .grid import Grid, refuse_too_many_saves
-from .noise import Stream
 
 
 class AbstractMethod(eqx.Module):
     """Moves particles from save point to save point.
 
     Inside, particles are *columns* and are measured from the stage's centre (its effective
-    minimum): a state is (D, rows), where D is d, or 2d with momentum. That keeps the digits of a
-    narrow law in float32 and makes every update one vectorised loop over particles.
+    minimum): a position is (d, rows). That keeps the digits of a narrow law in float32 and makes
+    every update one vectorised loop over particles. Between save points a method keeps a state of
+    its own (another basis, a velocity), which `enter` and `leave` translate.
 
     `weak_order` is the order of the step bias in the step size (inf: none), `chain` says which of
     the three laws the particles follow: that of SGD's own chain ("sgd"), of the SDE ("sde"), or
@@ -36,32 +37,69 @@ class AbstractMethod(eqx.Module):
     def kernel(self, stage):
         """The kernel of the whole stage on the state, as this method moves it."""
 
+    def enter_law(self, process, k: int, law: Gaussian) -> Gaussian:
+        """The law of the state with which stage k starts, from that at the end of the one before."""
+        return process.enter(k, law, flow=self.chain != "sgd")
+
     def refuse(self, stage, saves: int) -> None:
         """Raise `ValueError` with advice if this method cannot follow the stage; numbers known."""
         refuse_too_many_saves(stage, saves)
+
+    @property
+    def has_velocity(self) -> bool:
+        """Whether the method gives particles a velocity on stages that have no momentum."""
+        return False
+
+    def moves(self, stage) -> Array | None:
+        """The number of moves in a stage, for a method that loops over them; else None."""
+        return None
 
     @abc.abstractmethod
     def grid(self, stage, saves: int) -> Grid:
         """The stage's save points."""
 
     @abc.abstractmethod
-    def plan(self, stage, grid: Grid, centre: Float[Array, " D"], dtype) -> Any:
-        """Everything that is the same for all particles, as a pytree of arrays."""
+    def plan(self, stage, grid: Grid, centre: Float[Array, " d"], dtype, known: bool) -> Any:
+        """Everything that is the same for all particles, as a pytree of arrays.
+
+        `known` says that the numbers of the run are known and that nothing differentiates them, so
+        that a plan may use coordinates (an eigenbasis) that have no derivative.
+        """
 
     @abc.abstractmethod
     def coordinates(self, plan: Any) -> int:
         """Independent normals per move and particle."""
 
+    def tile_dimension(self, plan: Any) -> int:
+        """Numbers per particle that an inner loop works on; decides how many run together."""
+        return self.coordinates(plan)
+
+    def enter(
+        self, plan: Any, position: Float[Array, "d rows"], velocity: Float[Array, "d rows"] | None
+    ) -> Any:
+        """The method's own state at a stage's start; `velocity` is None without momentum."""
+        return position if velocity is None else jnp.concatenate([position, velocity])
+
+    def leave(self, plan: Any, state: Any, dimension: int) -> tuple[Array, Array | None]:
+        """(position, velocity or None) of a state, as deviations."""
+        if state.shape[0] == dimension:
+            return state, None
+        return state[:dimension], state[dimension:]
+
     @abc.abstractmethod
     def advance(
         self,
         plan: Any,
-        state: Float[Array, "D rows"],
+        state: Any,
         noise: Stream,
         particles: UInt32[Array, " rows"],
         save: Array,
-    ) -> Float[Array, "D rows"]:
-        """The state at save point `save` (traced, 1..K) from that at save - 1."""
+        longest: int | None = None,
+    ) -> Any:
+        """The state at save point `save` (traced, 1..K) from that at save - 1.
+
+        `longest` bounds the moves between two save points where reverse mode needs to know it.
+        """
 
 
 def cast(tree: Any, dtype) -> Any:

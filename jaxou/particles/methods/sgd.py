@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import lax
 
-from .grid import schedule_parts, step_grid
+from .grid import refuse_too_many_saves, schedule_parts, step_grid
 from .jumps import AbstractJump, plan_jumps
 
 
@@ -27,10 +27,14 @@ class SGD(AbstractJump):
     def kernel(self, stage):
         return stage.kernel(stage.steps)
 
+    def refuse(self, stage, saves):
+        super().refuse(stage, saves)
+        refuse_too_many_saves(stage, saves)
+
     def grid(self, stage, saves):
         return step_grid(stage, saves)
 
-    def plan(self, stage, grid, centre, dtype):
+    def plan(self, stage, grid, centre, dtype, known):
         if stage.scheduled:
             kernels = [part.kernel(part.steps) for part in schedule_parts(stage, grid.saves)]
             return plan_jumps(kernels, jnp.arange(grid.saves), centre, dtype)

@@ -28,6 +28,7 @@ class Exact(AbstractJump):
         return stage.flow(stage.duration)
 
     def refuse(self, stage, saves):
+        super().refuse(stage, saves)
         if stage.scheduled:
             refuse_too_many_saves(stage, saves)
 
@@ -38,7 +39,7 @@ class Exact(AbstractJump):
         steps = fraction * stage.steps
         return Grid(steps, steps, fraction * stage.duration)
 
-    def plan(self, stage, grid, centre, dtype):
+    def plan(self, stage, grid, centre, dtype, known):
         if stage.scheduled:
             kernels = [part.flow(part.duration) for part in schedule_parts(stage, grid.saves)]
             return plan_jumps(kernels, jnp.arange(grid.saves), centre, dtype)

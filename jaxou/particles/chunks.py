@@ -1,0 +1,319 @@
+"""The host's loop: which tiles go together, in which threads and devices, and what is kept of them.
+
+Work is cut into jobs of consecutive tiles. Jobs run ahead of each other in threads (a CPU is busier
+that way than with one job on all cores), their results are taken in order, and after each the state
+can be written to disk: particles done, trees of partial sums, counts, and what is kept of the
+particles.
+"""
+
+import collections
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import checkpoint as checkpoints
+from .engine import Frozen, Keep, Machine, compiled, run_tile, thaw
+from .observe import LEAF, PairwiseMerge
+
+MEMORY = 2**28
+"""Bytes of results that the calls in flight may hold together, by default."""
+
+LARGEST = 16_384
+"""Most particles in a tile: state and noise of a few such tiles stay in a core's cache."""
+
+NUMBERS = 65_536
+"""Most numbers (particles x dimension) that an inner loop works on."""
+
+OVERHEAD = 2_000
+"""What starting the loops of a tile costs, in particles; it decides how small tiles may be."""
+
+WRITING = 0.05
+"""Share of the time that checkpoints may take; more frequent ones are skipped."""
+
+
+class Plan(NamedTuple):
+    """How a run is cut up."""
+
+    rows: int
+    chunk: int
+    devices: int
+
+
+class Wanted(NamedTuple):
+    """What a run must return."""
+
+    count: int
+    saves: int
+    paths: int
+
+
+class State:
+    """What a run has done: particles 0, ..., done - 1 (of this process's share)."""
+
+    def __init__(self, machine: Machine, wanted: Wanted, first: int, last: int):
+        d, stages = machine.chain.start.shape[-1], len(machine.chain.stages)
+        dtype, keep = machine.chain.start.dtype, machine.keep
+        held = max(0, last - first)
+        self.first, self.done = first, first
+        self.trees = [PairwiseMerge(o.merge) for o in machine.observers if not o.exact]
+        self.counts: Any = None
+        self.ends = np.empty((stages, held if keep.ends else 0, d), dtype)
+        self.velocity = np.empty((held if keep.velocity else 0, d), dtype)
+        self.paths = np.empty((wanted.saves, wanted.paths, d), dtype)
+
+    def take(self, out: dict, first: int, last: int, machine: Machine, wanted: Wanted) -> None:
+        """Add the result of one job: particles first, ..., last - 1."""
+        leaves = -(-(last - first) // LEAF)
+        for tree, record in zip(self.trees, out["floats"], strict=True):
+            tree.extend(first // LEAF, jax.tree.map(lambda x: _by_leaf(x)[:leaves], record))
+        counts = jax.tree.map(lambda x: x.astype(np.int64).sum(axis=0), out["counts"])
+        self.counts = counts if self.counts is None else jax.tree.map(np.add, self.counts, counts)
+        here = slice(first - self.first, last - self.first)
+        if machine.keep.ends:
+            tiles = np.moveaxis(out["ends"], 0, 1)
+            stages, d = tiles.shape[0], tiles.shape[-1]
+            self.ends[:, here] = tiles.reshape(stages, -1, d)[:, : last - first]
+        if machine.keep.velocity:
+            velocity = out["velocity"]
+            self.velocity[here] = velocity.reshape(-1, velocity.shape[-1])[: last - first]
+        if "paths" in out:
+            positions = np.moveaxis(out["paths"], 0, 1)
+            positions = positions.reshape(wanted.saves, -1, positions.shape[-1])
+            positions = positions[:, : last - first]
+            stop = min(wanted.paths, last)
+            if first < stop:
+                self.paths[:, first:stop] = positions[:, : stop - first]
+            for observer in machine.observers:
+                if observer.stores:
+                    observer.store(first, positions)
+        self.done = last
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything, as named arrays."""
+        held = self.done - self.first
+        arrays = {
+            "done": np.array(self.done),
+            "ends": self.ends[:, :held],
+            "velocity": self.velocity[:held],
+            "paths": self.paths[:, self._seen()],
+        }
+        for i, leaf in enumerate(jax.tree.leaves(self.counts)):
+            arrays[f"count-{i}"] = leaf
+        for i, tree in enumerate(self.trees):
+            for (level, index), item in tree.nodes.items():
+                for j, leaf in enumerate(jax.tree.leaves(item)):
+                    arrays[f"sum-{i}-{level}-{index}-{j}"] = leaf
+        return arrays
+
+    def absorb(self, part: "State") -> None:
+        """Add the state of another part of the particles."""
+        for mine, other in zip(self.trees, part.trees, strict=True):
+            for (level, index), item in sorted(other.nodes.items()):
+                mine.put(level, index, item)
+        self.counts = (
+            part.counts
+            if self.counts is None
+            else jax.tree.map(np.add, self.counts, part.counts)
+        )
+        here = slice(part.first, part.done)
+        if self.ends.shape[1]:
+            self.ends[:, here] = part.ends[:, : part.done - part.first]
+        if len(self.velocity):
+            self.velocity[here] = part.velocity[: part.done - part.first]
+        self.paths[:, part._seen()] = part.paths[:, part._seen()]
+        self.done = max(self.done, part.done)
+
+    def _seen(self) -> slice:
+        most = self.paths.shape[1]
+        return slice(min(self.first, most), min(self.done, most))
+
+    def restore(self, arrays: dict[str, np.ndarray], shapes: dict) -> None:
+        """Go on from `arrays()` of a run with the same results; `shapes` has their structure."""
+        self.done = int(arrays["done"])
+        held = self.done - self.first
+        if self.ends.shape[1]:
+            self.ends[:, :held] = arrays["ends"]
+        if len(self.velocity):
+            self.velocity[:held] = arrays["velocity"]
+        self.paths[:, self._seen()] = arrays["paths"]
+        leaves, structure = jax.tree.flatten(shapes["counts"])
+        self.counts = structure.unflatten([arrays[f"count-{i}"] for i in range(len(leaves))])
+        for i, (tree, shape) in enumerate(zip(self.trees, shapes["floats"], strict=True)):
+            leaves, structure = jax.tree.flatten(shape)
+            names = [n.split("-")[2:] for n in arrays if n.startswith(f"sum-{i}-")]
+            for level, index in {(int(a), int(b)) for a, b, _ in names}:
+                parts = [arrays[f"sum-{i}-{level}-{index}-{j}"] for j in range(len(leaves))]
+                tree.nodes[level, index] = structure.unflatten(parts)
+
+
+def _by_leaf(x: np.ndarray) -> np.ndarray:
+    """(tiles, saves, leaves, ...) as (all leaves, saves, ...), in float64."""
+    x = np.moveaxis(x, 2, 1)
+    return x.reshape(-1, *x.shape[2:]).astype(np.float64)
+
+
+def cut(machine: Machine, wanted: Wanted, memory, threads: int, devices: int) -> Plan:
+    """Tile size, tiles per job and device: whatever fits the memory and keeps all cores busy."""
+    sizes = [machine.method.tile_dimension(s.plan) for s in machine.chain.stages]
+    if machine.keep.each:
+        sizes = [machine.chain.start.shape[-1]]
+    d = max(machine.chain.start.shape[-1], *sizes)
+    most = max(LEAF, min(LARGEST, 2 ** (NUMBERS // d).bit_length() // 2))
+    rows, workers = LEAF, threads * devices
+    for size in (LEAF * 2**k for k in range(LARGEST.bit_length())):
+        if size <= most and _cost(size, wanted.count, workers) <= _cost(rows, wanted.count, workers):
+            rows = size
+    need = bytes_per_tile(machine, rows, wanted)
+    while memory is not None and rows > LEAF and need * workers > memory:
+        rows //= 2
+        need = bytes_per_tile(machine, rows, wanted)
+    if memory is not None and need > memory:
+        raise ValueError(
+            f"memory={memory} bytes is less than one block of {rows} particles needs ({need}): "
+            "raise it, save less often, or observe=ou.Moments(covariance=False)"
+        )
+    budget = MEMORY if memory is None else memory
+    tiles = -(-wanted.count // rows)
+    fitting = max(1, min(budget // (need * workers), -(-tiles // workers)))
+    return Plan(rows, 2 ** (fitting - 1).bit_length() if memory is None else _floor2(fitting), devices)
+
+
+def _floor2(n: int) -> int:
+    return 2 ** (n.bit_length() - 1)
+
+
+def _cost(rows: int, count: int, workers: int) -> int:
+    return -(-count // (rows * workers)) * (rows + OVERHEAD)
+
+
+def bytes_per_tile(machine: Machine, rows: int, wanted: Wanted) -> int:
+    """Bytes of one tile's result."""
+    shapes = result_shapes(machine, rows)
+    return sum(int(np.prod(s.shape)) * s.dtype.itemsize for s in jax.tree.leaves(shapes)) + 1
+
+
+def result_shapes(machine: Machine, rows: int) -> dict:
+    """Structure and shapes of `run_tile`'s result."""
+    frozen = Frozen(machine)
+    return _shapes(frozen.key(), tuple((x.shape, x.dtype) for x in frozen.arrays), rows)
+
+
+@lru_cache(maxsize=256)
+def _shapes(key, arrays, rows):
+    leaves = [jax.ShapeDtypeStruct(*a) for a in arrays]
+    number = jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((), jnp.int32)
+    return jax.eval_shape(lambda a, f, n: run_tile(thaw(key, a), f, n, rows), leaves, *number)
+
+
+def run_jobs(
+    machine: Machine,
+    wanted: Wanted,
+    plan: Plan,
+    share: tuple[int, int],
+    *,
+    threads: int,
+    mesh: Any = None,
+    path: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> State:
+    """Particles share[0], ..., share[1] - 1 of a run, from a checkpoint on if there is one."""
+    state = State(machine, wanted, *share)
+    run = ""
+    if path is not None:
+        run = checkpoints.fingerprint(machine, wanted, share)
+        found = checkpoints.read(path, run)
+        if found is not None:
+            state.restore(found, result_shapes(machine, LEAF))
+    written, spent = time.monotonic(), 0.0
+    try:
+        for first, last, out in _results(machine, wanted, plan, state.done, share[1], threads, mesh):
+            state.take(out, first, last, machine, wanted)
+            now = time.monotonic()
+            due = last == share[1] or now - written >= spent / WRITING
+            if path is not None and due:
+                checkpoints.write(path, run, state.arrays())
+                written = time.monotonic()
+                spent = written - now
+            if progress is not None:
+                progress(last - share[0], share[1] - share[0])
+    except KeyboardInterrupt as stop:
+        if path is None:
+            raise
+        checkpoints.write(path, run, state.arrays())
+        raise KeyboardInterrupt(
+            f"stopped after {state.done - share[0]:,} of {share[1] - share[0]:,} particles; the "
+            f"same call goes on from {path}"
+        ) from stop
+    return state
+
+
+def _results(machine, wanted, plan, first, last, threads, mesh) -> Iterator[tuple[int, int, dict]]:
+    """(first, last, result) of all jobs in order, a few of them computed ahead."""
+    jobs = list(_jobs(machine, wanted, plan, first, last))
+    backend = jax.default_backend()
+    function = compiled(mesh, backend)
+    frozen: dict[bool, Frozen] = {}
+
+    def launch(job):
+        start, stop, paths = job
+        if paths not in frozen:
+            keep = machine.keep._replace(paths=paths)
+            frozen[paths] = Frozen(_with_keep(machine, keep))
+        return _call(function, frozen[paths], plan, start, stop)
+
+    if threads == 1 or len(jobs) == 1:
+        for job in jobs:
+            yield job[0], job[1], _to_host(launch(job))
+        return
+    waiting: collections.deque[tuple[tuple, Future]] = collections.deque()
+    with ThreadPoolExecutor(threads) as pool, contextlib.ExitStack() as stack:
+        stack.callback(lambda: [future.cancel() for _, future in waiting])
+        for job in jobs:
+            waiting.append((job, pool.submit(lambda j: _to_host(launch(j)), job)))
+            if len(waiting) > threads:
+                (start, stop, _), future = waiting.popleft()
+                yield start, stop, future.result()
+        while waiting:
+            (start, stop, _), future = waiting.popleft()
+            yield start, stop, future.result()
+
+
+def _with_keep(machine: Machine, keep: Keep) -> Machine:
+    return Machine(machine.chain, machine.noises, machine.method, machine.observers, keep)
+
+
+def _jobs(machine, wanted, plan, first, last):
+    """(first, last, whether paths are kept) of each job."""
+    everything = any(o.stores for o in machine.observers)
+    step = plan.rows * plan.chunk * plan.devices
+    while first < last:
+        paths = everything or first < wanted.paths
+        stop = min(first + step, last, 2**32 * (first // 2**32 + 1))
+        if paths and not everything:
+            # few jobs keep paths: the tiles that have them, and no more
+            stop = min(stop, first + -(-(wanted.paths - first) // plan.rows) * plan.rows)
+        yield first, min(stop, last), paths
+        first = min(stop, last)
+
+
+def _call(function, frozen: Frozen, plan: Plan, first: int, last: int):
+    width = plan.chunk * plan.devices
+    tiles = -(-(last - first) // plan.rows)
+    starts = first + np.arange(width, dtype=np.int64) * plan.rows
+    lefts = np.clip(last - starts, 0, plan.rows).astype(np.int32)
+    todo = np.clip(tiles - np.arange(plan.devices) * plan.chunk, 0, plan.chunk).astype(np.int32)
+    low = (starts % 2**32).astype(np.uint32)
+    high = np.uint32(first // 2**32)
+    return function(frozen.key(), plan.rows, frozen.arrays, high, low, lefts, todo)
+
+
+def _to_host(out: dict) -> dict:
+    return jax.tree.map(np.asarray, out)

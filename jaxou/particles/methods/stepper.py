@@ -1,0 +1,86 @@
+"""What stepping methods share: a step size, a grid of steps, and their own exact law."""
+
+import abc
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..._check import as_float, is_concrete
+from ..._typing import ScalarLike
+from ...kernels import AffineGaussianKernel
+from .grid import Grid, refuse_too_many_saves, step_grid
+from .method import AbstractMethod, position_law
+
+
+def read_step(substeps: Any, step: ScalarLike | None) -> tuple[Array, Array | None]:
+    """(substeps, step) as arrays; exactly one of them fixes the step size."""
+    count = as_float(substeps, "substeps")
+    if is_concrete(count) and (count < 1 or count % 1 != 0):
+        raise ValueError(f"substeps={substeps} must be a whole number of at least 1")
+    if step is None:
+        return count, None
+    if not (is_concrete(count) and count == 1):
+        raise ValueError("give substeps= or step=, not both: each fixes the step size")
+    if not is_concrete(step):
+        raise ValueError("step= takes a number known now; under jit use substeps=")
+    if not float(step) > 0:
+        raise ValueError(f"step={step} must be positive")
+    return count, as_float(step, "step")
+
+
+class AbstractStepper(AbstractMethod):
+    """A method that moves particles by steps of h = learning_rate / substeps, or h = step.
+
+    The number of steps is data: no new step count, learning rate or batch size recompiles. Noise
+    belongs to the absolute step, so a run that saves at every step and one that saves only at its
+    end have the same final particles, bit for bit.
+    """
+
+    substeps: eqx.AbstractVar[Float[Array, ""]]
+    step: eqx.AbstractVar[Float[Array, ""] | None]
+    chain: ClassVar = "integrator"
+
+    def step_size(self, stage):
+        """h, in flow time."""
+        return stage.learning_rate / self.substeps if self.step is None else self.step
+
+    @abc.abstractmethod
+    def one_step(self, stage) -> AffineGaussianKernel:
+        """The kernel of a single step on the state, for a quadratic loss and no schedule."""
+
+    def steady_law(self, stage):
+        return position_law(self.one_step(stage).fixed_point(), stage.dimension)
+
+    def kernel(self, stage):
+        return self.one_step(stage).power(self.grid(stage, 1).ticks[-1])
+
+    def refuse(self, stage, saves):
+        if self.step is None:
+            return refuse_too_many_saves(stage, saves)
+        if stage.scheduled:
+            raise ValueError("step= needs a constant learning rate; use substeps= with a schedule")
+        if is_concrete(stage.learning_rate, stage.steps):
+            duration, h = float(stage.learning_rate) * float(stage.steps), float(self.step)
+            ratio = duration / h
+            if abs(ratio - round(ratio)) > 1e-6 * ratio or round(ratio) < saves:
+                raise ValueError(
+                    f"step={h:g} does not divide the stage's flow time {duration:g} into a whole "
+                    f"number of steps (it gives {ratio:g}) of at least save={saves}; use "
+                    "substeps=, or a step that divides it"
+                )
+
+    def moves(self, stage):
+        if self.step is None:
+            return stage.steps * self.substeps
+        return jnp.round(stage.duration / self.step)
+
+    def grid(self, stage, saves):
+        if self.step is None:
+            grid = step_grid(stage, saves)
+            return Grid(grid.steps * self.substeps, grid.steps, grid.times)
+        total = jnp.round(stage.duration / self.step)
+        ticks = jnp.floor((jnp.arange(saves + 1, dtype=total.dtype) * total + 0.5) / saves)
+        flow = ticks * self.step
+        return Grid(ticks, flow / stage.learning_rate, flow)
