@@ -61,6 +61,8 @@ def main():
     path = options.results / "against_peers.jsonl"
     if "against_peers" in options.only and path.exists():
         print(f"\n## Ratios, best rates of one run\n\n{ratios(path)}")
+        if options.quick:
+            print("\nQuick sizes last milliseconds: these ratios show a call's cost, not steps'.")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxou as ou
+from jaxou.particles.checkpoint import previous
 
 
 def start(process, path, progress=None, key=0, particles=100_000):
@@ -43,8 +44,13 @@ def test_cut_and_resumed_runs_are_bit_identical(process, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(ValueError, match="belongs to another run"):
         start(process, path, key=1)
-    content = path.read_bytes()
+    content, before = path.read_bytes(), previous(path)
     for damaged in (content[:-200], content[:500] + bytes([content[500] ^ 1]) + content[501:]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="is damaged"):
-            start(process, path)
+        with pytest.warns(UserWarning, match="is damaged .* going on from the one before it"):
+            resumed = start(process, path)
+        np.testing.assert_array_equal(resumed.final, whole.final)
+    path.write_bytes(content[:-200])
+    before.write_bytes(content[:-200])
+    with pytest.raises(ValueError, match="is damaged .* no good one"):
+        start(process, path)

@@ -53,25 +53,29 @@ def walk(
                 state = step(state, normals, 2 * (start + k) + half)
         return state
 
-    state = _loop(first // 2, full, pair, state)
-    state = _loop(0, bodies, body, state)
-    return _loop(full + bodies * UNROLL, (last + 1) // 2, pair, state)
+    tail = full + bodies * UNROLL
 
+    def phase(number, state):
+        # 0: the odd step at the start, then all bodies; 1: what is left. One copy of each loop
+        end = number == 1
+        start = jnp.where(end, tail, first // 2)
+        state = lax.fori_loop(start, jnp.where(end, (last + 1) // 2, full), pair, state)
+        return lax.fori_loop(jnp.where(end, bodies, 0), bodies, body, state)
 
-def _loop(start, stop, body, state):
-    """A `fori_loop` whose state is one array: position and velocity travel as a complex number.
-
-    With two arrays XLA would run the cipher twice, once for each.
-    """
     if not isinstance(state, tuple):
-        return lax.fori_loop(start, stop, body, state)
-    position, velocity = state
+        return lax.fori_loop(0, 2, phase, state)
+    # position and velocity travel as one complex number: with two arrays XLA would run the cipher
+    # twice, once for each
+    pair, body = _packed(pair), _packed(body)
+    both = lax.fori_loop(0, 2, phase, lax.complex(*state))
+    return jnp.real(both), jnp.imag(both)
 
+
+def _packed(body):
     def packed(index, both):
         return lax.complex(*body(index, (jnp.real(both), jnp.imag(both))))
 
-    both = lax.fori_loop(start, stop, packed, lax.complex(position, velocity))
-    return jnp.real(both), jnp.imag(both)
+    return packed
 
 
 def _masked_pair(step, noise, particles, first, last):

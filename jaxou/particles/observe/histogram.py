@@ -143,6 +143,7 @@ def _bin_of(edges, values):
 
 def counted(total, edges, origin, particles: int) -> HistogramRecord:
     """The public record of counts with both ends; without edges those of `EDGES` that are used."""
+    total = np.asarray(total) if is_concrete(total) else total
     below, counts, above = total[..., 0], total[..., 1:-1], total[..., -1]
     if edges is None:
         edges = EDGES

@@ -141,8 +141,8 @@ class Mahalanobis(AbstractObserver):
         return count(index, live, HALF + 1)[0], remainders(squares, live)
 
     def finish(self, total, context):
-        counts, digits = total
         n, xp = context.count, np if is_concrete(total) else jnp
+        counts, digits = (xp.asarray(x) for x in total)
         dtype = xp.float64 if xp is np else jnp.result_type(float)
         inside, above = counts[:, :HALF], counts[:, HALF:]
         mean = exact_sum(inside, digits) / n
