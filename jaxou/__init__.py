@@ -18,7 +18,7 @@ _NAMES = {
         "LowRankPlusDiagonal",
     ),
     # laws and kernels
-    "laws": ("Gaussian", "GaussianDivergence"),
+    "laws": ("Gaussian", "GaussianDivergence", "Gibbs", "MaxwellBoltzmann"),
     "kernels": ("AffineGaussianKernel",),
     # stages of training
     "stages": (

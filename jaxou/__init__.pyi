@@ -21,6 +21,8 @@ from .convergence import verdict as verdict
 from .kernels import AffineGaussianKernel as AffineGaussianKernel
 from .laws import Gaussian as Gaussian
 from .laws import GaussianDivergence as GaussianDivergence
+from .laws import Gibbs as Gibbs
+from .laws import MaxwellBoltzmann as MaxwellBoltzmann
 from .linalg import AbstractMatrix as AbstractMatrix
 from .linalg import Dense as Dense
 from .linalg import Diagonal as Diagonal

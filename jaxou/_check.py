@@ -39,6 +39,10 @@ def as_float(value: object, name: str = "value") -> Float[Array, "..."]:
             array = jnp.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError
+        if isinstance(array, np.ndarray):
+            # a number that is written down stays known, also inside jit
+            with jax.ensure_compile_time_eval():
+                return jnp.asarray(array).astype(dtype)
         return jnp.asarray(array).astype(dtype)
     except (TypeError, ValueError):
         raise TypeError(

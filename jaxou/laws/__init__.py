@@ -2,3 +2,5 @@
 
 from .divergence import GaussianDivergence as GaussianDivergence
 from .gaussian import Gaussian as Gaussian
+from .gibbs import Gibbs as Gibbs
+from .maxwell_boltzmann import MaxwellBoltzmann as MaxwellBoltzmann

@@ -21,13 +21,14 @@ import numpy as np
 
 from . import checkpoint as checkpoints
 from .engine import Frozen, Keep, Machine, compiled, run_tile, thaw
+from .methods.columns import UNROLLED
 from .observe import LEAF, PairwiseMerge
 
 MEMORY = 2**28
 """Bytes of results that the calls in flight may hold together, by default."""
 
-LARGEST = 16_384
-"""Most particles in a tile: state and noise of a few such tiles stay in a core's cache."""
+SIZES = (LEAF, 4 * LEAF, 16 * LEAF, 32 * LEAF)
+"""Particles in a tile: state and noise of the largest stay in a core's cache."""
 
 NUMBERS = 65_536
 """Most numbers (particles x dimension) that an inner loop works on."""
@@ -40,9 +41,10 @@ WRITING = 0.05
 
 
 class Plan(NamedTuple):
-    """How a run is cut up."""
+    """How a run is cut up: particles per tile, tiles per job and device, room for so many."""
 
     rows: int
+    tiles: int
     chunk: int
     devices: int
 
@@ -161,40 +163,40 @@ def _by_leaf(x: np.ndarray) -> np.ndarray:
 
 
 def cut(machine: Machine, wanted: Wanted, memory, threads: int, devices: int) -> Plan:
-    """Tile size, tiles per job and device: whatever fits the memory and keeps all cores busy."""
-    sizes = [machine.method.tile_dimension(s.plan) for s in machine.chain.stages]
-    if machine.keep.each:
-        sizes = [machine.chain.start.shape[-1]]
-    d = max(machine.chain.start.shape[-1], *sizes)
-    most = max(LEAF, min(LARGEST, 2 ** (NUMBERS // d).bit_length() // 2))
-    rows, workers = LEAF, threads * devices
-    for size in (LEAF * 2**k for k in range(LARGEST.bit_length())):
-        if size <= most and _cost(size, wanted.count, workers) <= _cost(rows, wanted.count, workers):
-            rows = size
-    need = bytes_per_tile(machine, rows, wanted)
-    while memory is not None and rows > LEAF and need * workers > memory:
-        rows //= 2
-        need = bytes_per_tile(machine, rows, wanted)
+    """Tile size, tiles per job and device: whatever fits the memory and keeps all cores busy.
+
+    Few sizes are used, so that another number of particles seldom compiles again.
+    """
+    d = machine.chain.start.shape[-1]
+    if not machine.keep.each:
+        d = max(d, *(machine.method.tile_dimension(s.plan) for s in machine.chain.stages))
+    workers = threads * devices
+    # small dimensions are one loop over particles, which XLA spreads over cores by itself
+    spread = devices if d <= UNROLLED else workers
+    most = max(LEAF, NUMBERS // d)
+    rows = min(
+        (size for size in SIZES if size <= most),
+        key=lambda size: -(-wanted.count // (size * spread)) * (size + OVERHEAD),
+    )
+    need = bytes_per_tile(machine, rows)
+    budget = MEMORY if memory is None else memory
+    while rows > LEAF and need * workers > budget:
+        rows = max(size for size in SIZES if size < rows)
+        need = bytes_per_tile(machine, rows)
     if memory is not None and need > memory:
         raise ValueError(
             f"memory={memory} bytes is less than one block of {rows} particles needs ({need}): "
             "raise it, save less often, or observe=ou.Moments(covariance=False)"
         )
-    budget = MEMORY if memory is None else memory
-    tiles = -(-wanted.count // rows)
-    fitting = max(1, min(budget // (need * workers), -(-tiles // workers)))
-    return Plan(rows, 2 ** (fitting - 1).bit_length() if memory is None else _floor2(fitting), devices)
+    affordable = max(1, int(budget // (need * workers)))
+    tiles = min(affordable, -(-wanted.count // (rows * workers)))
+    chunk = 8 ** max(0, -(-(tiles - 1).bit_length() // 3))
+    if chunk > affordable:
+        chunk = 2 ** (affordable.bit_length() - 1)
+    return Plan(rows, min(tiles, chunk), chunk, devices)
 
 
-def _floor2(n: int) -> int:
-    return 2 ** (n.bit_length() - 1)
-
-
-def _cost(rows: int, count: int, workers: int) -> int:
-    return -(-count // (rows * workers)) * (rows + OVERHEAD)
-
-
-def bytes_per_tile(machine: Machine, rows: int, wanted: Wanted) -> int:
+def bytes_per_tile(machine: Machine, rows: int) -> int:
     """Bytes of one tile's result."""
     shapes = result_shapes(machine, rows)
     return sum(int(np.prod(s.shape)) * s.dtype.itemsize for s in jax.tree.leaves(shapes)) + 1
@@ -271,13 +273,13 @@ def _results(machine, wanted, plan, first, last, threads, mesh) -> Iterator[tupl
 
     if threads == 1 or len(jobs) == 1:
         for job in jobs:
-            yield job[0], job[1], _to_host(launch(job))
+            yield job[0], job[1], _to_host(launch(job), plan)
         return
     waiting: collections.deque[tuple[tuple, Future]] = collections.deque()
     with ThreadPoolExecutor(threads) as pool, contextlib.ExitStack() as stack:
         stack.callback(lambda: [future.cancel() for _, future in waiting])
         for job in jobs:
-            waiting.append((job, pool.submit(lambda j: _to_host(launch(j)), job)))
+            waiting.append((job, pool.submit(lambda j: _to_host(launch(j), plan), job)))
             if len(waiting) > threads:
                 (start, stop, _), future = waiting.popleft()
                 yield start, stop, future.result()
@@ -293,7 +295,7 @@ def _with_keep(machine: Machine, keep: Keep) -> Machine:
 def _jobs(machine, wanted, plan, first, last):
     """(first, last, whether paths are kept) of each job."""
     everything = any(o.stores for o in machine.observers)
-    step = plan.rows * plan.chunk * plan.devices
+    step = plan.rows * plan.tiles * plan.devices
     while first < last:
         paths = everything or first < wanted.paths
         stop = min(first + step, last, 2**32 * (first // 2**32 + 1))
@@ -307,13 +309,23 @@ def _jobs(machine, wanted, plan, first, last):
 def _call(function, frozen: Frozen, plan: Plan, first: int, last: int):
     width = plan.chunk * plan.devices
     tiles = -(-(last - first) // plan.rows)
-    starts = first + np.arange(width, dtype=np.int64) * plan.rows
+    # each device has room for `chunk` tiles and gets `tiles` of them, the last ones fewer
+    slots = np.arange(width, dtype=np.int64)
+    numbers = slots // plan.chunk * plan.tiles + slots % plan.chunk
+    starts = first + numbers * plan.rows
     lefts = np.clip(last - starts, 0, plan.rows).astype(np.int32)
-    todo = np.clip(tiles - np.arange(plan.devices) * plan.chunk, 0, plan.chunk).astype(np.int32)
+    todo = np.clip(tiles - np.arange(plan.devices) * plan.tiles, 0, plan.tiles).astype(np.int32)
     low = (starts % 2**32).astype(np.uint32)
     high = np.uint32(first // 2**32)
     return function(frozen.key(), plan.rows, frozen.arrays, high, low, lefts, todo)
 
 
-def _to_host(out: dict) -> dict:
-    return jax.tree.map(np.asarray, out)
+def _to_host(out: dict, plan: Plan) -> dict:
+    """NumPy arrays, with the tiles in the order of the particles and no empty slots between."""
+
+    def in_order(x):
+        x = np.asarray(x).reshape(plan.devices, plan.chunk, *x.shape[1:])
+        return x[:, : plan.tiles].reshape(-1, *x.shape[2:])
+
+    counts = jax.tree.map(np.asarray, out.pop("counts"))
+    return jax.tree.map(in_order, out) | {"counts": counts}

@@ -62,7 +62,7 @@ class Keep(NamedTuple):
     velocity: bool
     paths: bool
     each: bool
-    longest: int | None
+    stretch: tuple[int, int] | None
 
 
 def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
@@ -128,13 +128,13 @@ class _Actions(NamedTuple):
 
 def _actions(machine: Machine) -> _Actions:
     """The method's moves on columns, or one by one where every particle has its own plan."""
-    method, longest = machine.method, machine.keep.longest
+    method, stretch = machine.method, machine.keep.stretch
 
     def start(chain, draw):
         return chain.start[:, None] + times(chain.root, draw)
 
     def advance(plan, state, noise, particles, save):
-        return method.advance(plan, state, noise, particles, save, longest)
+        return method.advance(plan, state, noise, particles, save, stretch)
 
     if not machine.keep.each:
         return _Actions(start, method.enter, method.leave, advance)

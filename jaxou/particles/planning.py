@@ -86,12 +86,13 @@ def _clocks(grids):
     return jnp.concatenate(times), jnp.concatenate(steps)
 
 
-def longest_stretch(process: Any, saves, method) -> int | None:
-    """A bound on the moves between two save points, for reverse mode; None if it is not known."""
-    stretches = []
+def known_stretch(process: Any, saves, method) -> tuple[int, int] | None:
+    """The fewest and most moves between two save points; None if they are traced or not steps."""
+    shortest, longest = [], []
     for stage, k in zip(process.stages, saves, strict=True):
         moves = method.moves(stage)
         if moves is None or not is_concrete(moves):
             return None
-        stretches.append(-(-int(moves) // k) + 1)
-    return max(stretches)
+        shortest.append(int(moves) // k)
+        longest.append(-(-int(moves) // k))
+    return min(shortest), max(longest)

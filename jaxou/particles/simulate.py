@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from .._check import as_float, is_concrete
 from ..stages import AbstractChain, PotentialStage, Stage
-from .chunks import LARGEST, State, Wanted, cut, run_jobs
+from .chunks import SIZES, State, Wanted, cut, run_jobs
 from .engine import Keep, Machine, map_tiles
 from .methods import SGD, AbstractMethod
 from .observe import (
@@ -27,7 +27,7 @@ from .observe import (
     PairwiseMerge,
     Paths,
 )
-from .planning import longest_stretch, plan_chain, plan_each
+from .planning import known_stretch, plan_chain, plan_each
 from .processes import gather, share
 from .progress import reporter
 from .run import Run, place
@@ -121,7 +121,7 @@ def simulate(
             velocity=plan.stages[-1].has_momentum and method.has_velocity and size <= FINAL_LIMIT,
             paths=paths > 0,
             each=each is not None,
-            longest=None if known else longest_stretch(example, saves, method),
+            stretch=None if known else known_stretch(example, saves, method),
         )
         machine = Machine(plan, noises, method, observers, keep)
         wanted = Wanted(count, total, paths)
@@ -245,7 +245,7 @@ def _example(build: Callable, each: Any, count: int):
 def _padded(values, count: int):
     # tiles are full, so the last particle's values are repeated
     values = jnp.asarray(values)
-    missing = -count % LEAF + LARGEST
+    missing = -count % LEAF + max(SIZES)
     tail = jnp.broadcast_to(values[-1:], (missing, *values.shape[1:]))
     return jnp.concatenate([values, tail])
 

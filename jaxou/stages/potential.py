@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .._check import as_float, is_concrete, refuse_unless, require_finite, show_value
 from .._typing import ScalarLike
 from ..kernels import as_step_count
+from ..laws import Gibbs
 from ..laws.gaussian import require_positive
 from ..linalg.algebra import add, as_matrix, with_dimension
 from ..linalg.matrices import AbstractMatrix, Isotropic
@@ -188,8 +189,12 @@ class PotentialStage(eqx.Module):
     def stationary(self, *args, **keywords):
         self._no_law("stationary")
 
-    def gibbs(self, *args, **keywords):
-        self._no_law("gibbs")
+    def gibbs(self) -> Gibbs:
+        """The steady law exp(-U / T), where the noise is isotropic; refused for other noise.
+
+        In one and two dimensions it is normalised, at the cost that `laws.Gibbs` states.
+        """
+        return Gibbs(self.potential, self.temperature, self.dimension, centre=self.centre)
 
 
 def _is_function(noise) -> bool:

@@ -138,7 +138,17 @@ class BAOAB(AbstractStepper):
         x, v, *_ = state
         return plan.dynamics.leave(x), plan.dynamics.leave(v)
 
-    def advance(self, plan, state, noise, particles, save, longest=None):
+    def advance(self, plan, state, noise, particles, save, stretch=None):
         first, last = (plan.ticks[k].astype(jnp.int32) for k in (save - 1, save))
-        fused = plan.dynamics.fused
-        return walk(plan, state, noise, particles, first, last, fused=fused, longest=longest)
+        inside = plan.dynamics
+        return walk(
+            plan,
+            state,
+            noise,
+            particles,
+            first,
+            last,
+            fused=inside.fused,
+            kick=inside.kick.beforehand,
+            stretch=stretch,
+        )

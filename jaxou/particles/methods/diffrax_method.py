@@ -91,7 +91,7 @@ class Diffrax(AbstractMethod):
     def coordinates(self, plan: Solves) -> int:
         return plan.dynamics.coordinates
 
-    def advance(self, plan, state, noise, particles: UInt32[Array, " rows"], save, longest=None):
+    def advance(self, plan, state, noise, particles: UInt32[Array, " rows"], save, stretch=None):
         start, stop = plan.times[save - 1], plan.times[save]
         # diffrax draws from keys of its own: one per stage, save and particle
         base = jax.random.fold_in(
@@ -105,7 +105,7 @@ class Diffrax(AbstractMethod):
             return plan.dynamics.push(y[:, None])[:, 0]
 
         def noise_matrix(t, y, args):
-            return plan.dynamics.kick(jnp.broadcast_to(y[:, None], (y.shape[0], size)), eye)
+            return plan.dynamics.kick.beforehand(eye)
 
         def solve(key, y):
             path = self._path(key, start, stop, eye[0])

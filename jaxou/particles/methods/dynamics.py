@@ -51,13 +51,16 @@ class PotentialPush(eqx.Module):
 
 
 class AdditiveKick(eqx.Module):
-    """R z, the same everywhere."""
+    """R z, the same everywhere; `beforehand` computes it for many steps at once."""
 
     root: AbstractMatrix | LowRankRoot
     size: int = eqx.field(static=True)
 
-    def __call__(self, state, normals: Float[Array, "D rows"]) -> Float[Array, "D rows"]:
+    def beforehand(self, normals: Float[Array, "D columns"]) -> Float[Array, "D columns"]:
         return times(self.root, normals)
+
+    def __call__(self, state, normals: Float[Array, "D rows"]) -> Float[Array, "D rows"]:
+        return normals
 
     @property
     def elementwise(self) -> bool:
@@ -75,6 +78,10 @@ class StateKick(eqx.Module):
     strength: Float[Array, ""]
     centre: Float[Array, " d"]
     columns: int | None = eqx.field(static=True)
+
+    @property
+    def beforehand(self) -> None:
+        return None
 
     def __call__(self, state, normals):
         def kick(y, z):

@@ -32,6 +32,10 @@ class ConstantSteps(eqx.Module):
         return self.dynamics.fused
 
     @property
+    def beforehand(self):
+        return self.dynamics.kick.beforehand
+
+    @property
     def coordinates(self) -> int:
         return self.dynamics.coordinates
 
@@ -59,6 +63,10 @@ class ScheduledSteps(eqx.Module):
         amplitude = jnp.sqrt(h * (strength * self.spectrum + self.floor))
         push = self.pull[:, None] - times(self.drift, state)
         return state + h * push + times(self.root, amplitude[:, None] * normals)
+
+    @property
+    def beforehand(self):
+        return None
 
     @property
     def fused(self) -> bool:
@@ -144,10 +152,18 @@ class EulerMaruyama(AbstractStepper):
         state = plan.dynamics.leave(state) if isinstance(plan, ConstantSteps) else state
         return super().leave(plan, state, dimension)
 
-    def advance(self, plan, state, noise, particles, save, longest=None):
+    def advance(self, plan, state, noise, particles, save, stretch=None):
         first, last = (plan.ticks[k].astype(jnp.int32) for k in (save - 1, save))
         return walk(
-            plan, state, noise, particles, first, last, fused=plan.fused, longest=longest
+            plan,
+            state,
+            noise,
+            particles,
+            first,
+            last,
+            fused=plan.fused,
+            kick=plan.beforehand,
+            stretch=stretch,
         )
 
 

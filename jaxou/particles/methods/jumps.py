@@ -53,7 +53,7 @@ class AbstractJump(AbstractMethod):
     def coordinates(self, plan: Jumps) -> int:
         return plan.size
 
-    def advance(self, plan, state, noise, particles, save, longest=None):
+    def advance(self, plan, state, noise, particles, save, stretch=None):
         kernel = plan.which[save - 1]
         matrix, offset, root = jax.tree.map(
             lambda leaf: leaf[kernel], (plan.matrix, plan.offset, plan.root)

@@ -94,11 +94,12 @@ class AbstractMethod(eqx.Module):
         noise: Stream,
         particles: UInt32[Array, " rows"],
         save: Array,
-        longest: int | None = None,
+        stretch: tuple[int, int] | None = None,
     ) -> Any:
         """The state at save point `save` (traced, 1..K) from that at save - 1.
 
-        `longest` bounds the moves between two save points where reverse mode needs to know it.
+        `stretch`, the fewest and most moves between save points, is given where they are known
+        and numbers are traced: loops of known length can be differentiated backwards.
         """
 
 

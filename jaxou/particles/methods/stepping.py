@@ -18,6 +18,12 @@ from ..random import Stream
 UNROLL = 4
 """Pairs of steps per loop body where noise and update are one loop over particles."""
 
+CACHED = 2**18
+"""Normals (coordinates x pairs x particles) that are made and multiplied at once."""
+
+Stretch = tuple[int, int]
+"""The fewest and the most moves between two save points, where they are known before tracing."""
+
 
 def walk(
     step: Callable[[Any, Array, Array], Any],
@@ -28,63 +34,37 @@ def walk(
     last: Int[Array, ""],
     *,
     fused: bool,
-    longest: int | None = None,
+    kick: Callable[[Array], Array] | None = None,
+    stretch: Stretch | None = None,
 ) -> Any:
     """The state after steps first, ..., last - 1; both numbers may be traced.
 
     `fused=True` is for updates in which every coordinate needs its own normal alone: eight steps
     with their noise become one pass over the state. Otherwise a pair's normals are made one
     iteration ahead and carried, because XLA would repeat the cipher for every use of them.
-    `longest`, a static bound on last - first, makes a loop that can be differentiated backwards;
-    its memory is about 2 sqrt(longest / 2) states.
+    `kick`, if given, is applied to the normals of several steps at once, and the step gets what it
+    returns. `stretch` bounds last - first and makes loops that can be differentiated backwards too; their
+    memory is about 2 sqrt(moves / 8) states.
     """
-    pair = _masked_pair(step, noise, particles, first, last)
-    if longest is not None:
-        return _checkpointed(pair, state, first // 2, longest // 2 + 1)
-    if not fused:
-        return _carried(step, state, noise, particles, first, last)
-    full, rest = (first + 1) // 2, last // 2
-    bodies = jnp.maximum(rest - full, 0) // UNROLL
 
-    def body(index, state):
-        start = full + index * UNROLL
-        for k in range(UNROLL):
-            for half, normals in enumerate(noise.pair(particles, start + k)):
-                state = step(state, normals, 2 * (start + k) + half)
-        return state
+    if stretch is None and not fused:
+        return _carried(step, kick, state, noise, particles, first, last)
+    kick = (lambda normals: normals) if kick is None else kick
 
-    tail = full + bodies * UNROLL
-
-    def phase(number, state):
-        # 0: the odd step at the start, then all bodies; 1: what is left. One copy of each loop
-        end = number == 1
-        start = jnp.where(end, tail, first // 2)
-        state = lax.fori_loop(start, jnp.where(end, (last + 1) // 2, full), pair, state)
-        return lax.fori_loop(jnp.where(end, bodies, 0), bodies, body, state)
-
-    if not isinstance(state, tuple):
-        return lax.fori_loop(0, 2, phase, state)
-    # position and velocity travel as one complex number: with two arrays XLA would run the cipher
-    # twice, once for each
-    pair, body = _packed(pair), _packed(body)
-    both = lax.fori_loop(0, 2, phase, lax.complex(*state))
-    return jnp.real(both), jnp.imag(both)
-
-
-def _packed(body):
-    def packed(index, both):
-        return lax.complex(*body(index, (jnp.real(both), jnp.imag(both))))
-
-    return packed
-
-
-def _masked_pair(step, noise, particles, first, last):
     def pair(index, state):
         for half, normals in enumerate(noise.pair(particles, index)):
-            state = _within(step, state, normals, 2 * index + half, first, last)
+            state = _within(step, state, kick(normals), 2 * index + half, first, last)
         return state
 
-    return pair
+    def body(start, state):
+        for k in range(UNROLL):
+            for half, normals in enumerate(noise.pair(particles, start + k)):
+                state = step(state, kick(normals), 2 * (start + k) + half)
+        return state
+
+    if stretch is not None:
+        return _bounded(pair, body, state, first, stretch)
+    return _unbounded(pair, body, state, first, last)
 
 
 def _within(step, state, normals, tick, first, last):
@@ -93,31 +73,103 @@ def _within(step, state, normals, tick, first, last):
     return jax.tree.map(lambda new, old: jnp.where(inside, new, old), moved, state)
 
 
-def _carried(step, state, noise, particles, first, last):
-    def make(index):
-        return noise.packed(particles, index[None])[:, 0]
+def _unbounded(pair, body, state, first, last):
+    full = (first + 1) // 2
+    bodies = jnp.maximum(last // 2 - full, 0) // UNROLL
+    tail = full + bodies * UNROLL
+    if isinstance(state, tuple):
+        # position and velocity travel as one complex number: with two arrays XLA would run the
+        # cipher twice, once for each
+        pair, body, state = _packed(pair), _packed(body), lax.complex(*state)
+
+    def phase(number, state):
+        # 0: the odd step at the start, then all bodies; 1: what is left. One copy of each loop
+        end = number == 1
+        start = jnp.where(end, tail, first // 2)
+        state = lax.fori_loop(start, jnp.where(end, (last + 1) // 2, full), pair, state)
+        whole = lambda index, state: body(full + index * UNROLL, state)
+        return lax.fori_loop(jnp.where(end, bodies, 0), bodies, whole, state)
+
+    state = lax.fori_loop(0, 2, phase, state)
+    return (jnp.real(state), jnp.imag(state)) if jnp.iscomplexobj(state) else state
+
+
+def _packed(body):
+    return lambda index, both: lax.complex(*body(index, (jnp.real(both), jnp.imag(both))))
+
+
+def _carried(step, kick, state, noise, particles, first, last):
+    width = _pairs_at_once(kick, noise, particles)
+
+    def make(start, pairs):
+        index = start + jnp.arange(pairs, dtype=jnp.int32)
+        return noise.packed(particles, index)
+
+    def kicks(packed):
+        # all normals of a body in one matrix product, (coordinates, pairs x rows)
+        halves = (jnp.real(packed), jnp.imag(packed))
+        if kick is None:
+            return halves
+        moved = (kick(half.reshape(half.shape[0], -1)) for half in halves)
+        return tuple(m.reshape(m.shape[0], *packed.shape[1:]) for m in moved)
+
+    def pair(index, carry):
+        state, packed = carry
+        for half, moved in enumerate(kicks(packed)):
+            state = _within(step, state, moved[:, 0], 2 * index + half, first, last)
+        return state, make(index + 1, 1)
 
     def body(index, carry):
         state, packed = carry
-        for half, normals in enumerate((jnp.real(packed), jnp.imag(packed))):
-            state = _within(step, state, normals, 2 * index + half, first, last)
-        return state, make(index + 1)
+        even, odd = kicks(packed)
+        start = full + index * width
+        for k in range(width):
+            for half, moved in enumerate((even, odd)):
+                state = step(state, moved[:, k], 2 * (start + k) + half)
+        return state, make(start + width, width)
 
-    start = first // 2
-    return lax.fori_loop(start, (last + 1) // 2, body, (state, make(start)))[0]
+    full = (first + 1) // 2
+    bodies = jnp.maximum(last // 2 - full, 0) // width
+    tail = full + bodies * width
+
+    def phase(number, state):
+        end = number == 1
+        start, stop = jnp.where(end, tail, first // 2), jnp.where(end, (last + 1) // 2, full)
+        state, _ = lax.fori_loop(start, stop, pair, (state, make(start, 1)))
+        trips = jnp.where(end, 0, bodies)
+        return lax.fori_loop(0, trips, body, (state, make(full, width)))[0]
+
+    return lax.fori_loop(0, 2, phase, state)
 
 
-def _checkpointed(pair, state, start, pairs):
-    # two levels: keep the states between segments, and within one while it is differentiated
-    segment = max(1, round(pairs**0.5))
-    outer = -(-pairs // segment)
+def _pairs_at_once(kick, noise, particles) -> int:
+    # a few small products are slower than one large one, as long as all stays in the cache
+    numbers = noise.coordinates * particles.shape[0]
+    return 1 if kick is None else max(1, min(UNROLL, CACHED // numbers))
 
-    def inner(state, index):
-        return pair(index, state), None
 
-    @jax.checkpoint
-    def middle(state, index):
-        return lax.scan(inner, state, index)[0], None
+def _bounded(pair, body, state, first, stretch: Stretch):
+    shortest, longest = stretch
+    start = first // 2 + 1
+    # so many pairs after the first are whole in every stretch, wherever it starts
+    bodies = max(0, shortest // 2 - 1) // UNROLL
+    rest = longest // 2 - bodies * UNROLL
+    segment = max(1, round(bodies**0.5))
+    whole = bodies // segment * segment
 
-    index = start + jnp.arange(outer * segment, dtype=jnp.int32).reshape(outer, segment)
-    return lax.scan(middle, state, index)[0]
+    def bodies_from(state, starts):
+        return lax.scan(lambda state, at: (body(at, state), None), state, starts)
+
+    def pairs_from(state, indices):
+        return lax.scan(lambda state, at: (pair(at, state), None), state, indices)
+
+    # two levels: states are kept between segments, and inside one while it is differentiated
+    state = pair(first // 2, state)
+    starts = start + UNROLL * jnp.arange(bodies, dtype=jnp.int32)
+    if whole:
+        segments = starts[:whole].reshape(-1, segment)
+        state, _ = lax.scan(jax.checkpoint(bodies_from), state, segments)
+    if bodies > whole:
+        state, _ = jax.checkpoint(bodies_from)(state, starts[whole:])
+    left = start + bodies * UNROLL + jnp.arange(rest, dtype=jnp.int32)
+    return jax.checkpoint(pairs_from)(state, left)[0] if rest else state
