@@ -39,16 +39,18 @@ def as_float(value: object, name: str = "value") -> Float[Array, "..."]:
             array = jnp.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError
-        if isinstance(array, np.ndarray):
-            # a number that is written down stays known, also inside jit
-            with jax.ensure_compile_time_eval():
-                return jnp.asarray(array).astype(dtype)
         return jnp.asarray(array).astype(dtype)
     except (TypeError, ValueError):
         raise TypeError(
             f"{name} must be a number or an array of numbers, got {value!r} "
             f"of type {type(value).__name__}"
         ) from None
+
+
+def stays_known(value: int | float) -> Float[Array, ""]:
+    """A number that is written down, as an array that is concrete even inside `jit`."""
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(value, jnp.result_type(float))
 
 
 def refuse_unless(condition: object, message: str) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._check import as_float, refuse_unless, require_finite, show_value
+from ._check import as_float, refuse_unless, require_finite, show_value, stays_known
 from ._status import Status, first_failure, poison, raise_unless_ok, status_if
 from ._typing import MatrixLike, ScalarLike
 from .laws import Gaussian
@@ -111,6 +111,9 @@ class AffineGaussianKernel(eqx.Module):
 
 def as_step_count(n: ScalarLike, name: str) -> Float[Array, ""]:
     """A number of steps as a 0-d floating array; refused unless whole and in [0, 2**40)."""
+    if isinstance(n, int | float) and 0 <= n < 2.0**MAX_BITS and n == int(n):
+        # a number that is written down stays known inside jit: loops get a known length
+        return stays_known(n)
     n = as_float(n, name)
     if n.ndim != 0:
         raise ValueError(f"{name} must be one number, got shape {n.shape}; batch with jax.vmap")

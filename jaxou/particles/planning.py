@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .._check import is_concrete
 from .engine import ChainPlan, StagePlan
 from .methods.columns import square_root
 from .methods.method import cast
@@ -91,8 +90,8 @@ def known_stretch(process: Any, saves, method) -> tuple[int, int] | None:
     shortest, longest = [], []
     for stage, k in zip(process.stages, saves, strict=True):
         moves = method.moves(stage)
-        if moves is None or not is_concrete(moves):
+        if moves is None:
             return None
-        shortest.append(int(moves) // k)
-        longest.append(-(-int(moves) // k))
+        shortest.append(moves // k)
+        longest.append(-(-moves // k))
     return min(shortest), max(longest)

@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_float, is_concrete, refuse_unless, require_finite, show_value
+from .._check import (
+    as_float,
+    is_concrete,
+    refuse_unless,
+    require_finite,
+    show_value,
+    stays_known,
+)
 from .._typing import ScalarLike
 
 
@@ -20,7 +27,8 @@ def as_hyper_parameter(
     >>> eta.shape, b.tolist(), length
     ((3,), [8.0, 8.0, 8.0], 3)
     """
-    steps = as_float(steps, "steps")
+    # a number of steps that is written down stays known inside jit: loops get a known length
+    steps = stays_known(steps) if isinstance(steps, int | float) else as_float(steps, "steps")
     if steps.ndim != 0:
         raise ValueError(f"steps must be one number, got shape {steps.shape}")
     require_finite(steps, "steps")

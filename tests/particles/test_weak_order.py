@@ -111,7 +111,8 @@ def test_sgd_converges_with_its_order_and_exact_and_diffrax_state_theirs():
 
 @eqx.filter_jit
 def one_move(plan, state, normals):
-    return plan(state, normals, jnp.int32(0))
+    kick = plan.dynamics.kick.beforehand
+    return plan(state, normals if kick is None else kick(normals), jnp.int32(0))
 
 
 def plan_of(method, stage, known=False):
@@ -233,8 +234,8 @@ def transfer(step, axes, normals=12):
 
 X = np.linspace(-2.6, 2.6, 157)
 V = np.linspace(-3.4, 3.4, 69)
-STARTS = (78 + 15, 78 - 36)
-"""Nodes of X from which particles start: near the barrier and in the left well."""
+STARTS = (78 + 14, 78 - 36)
+"""Nodes of X from which particles start (even): near the barrier and in the left well."""
 PHIS = (lambda x: x, lambda x: x**2)
 
 
@@ -243,8 +244,8 @@ def pushed_back(step, h, underdamped):
     axes = (X[::2], V) if underdamped else (X,)
     matrix, nodes = transfer(step, axes), len(axes[0])
     shape = (nodes, len(V)) if underdamped else (nodes,)
-    values = np.stack([np.broadcast_to(phi(axes[0])[(...,) + (None,) * (len(shape) - 1)], shape) for phi in PHIS])
-    values = values.reshape(len(PHIS), -1).T
+    column = axes[0].reshape(-1, *(1 for _ in shape[1:]))
+    values = np.stack([np.broadcast_to(phi(column), shape).ravel() for phi in PHIS], axis=1)
     for _ in range(round(TIME / h)):
         values = matrix @ values
     values = values.T.reshape(len(PHIS), *shape)
@@ -266,6 +267,10 @@ class IndependentHeun(eqx.Module):
     """Heun whose predictor has no noise: the correlation of the two stages is lost."""
 
     plan: eqx.Module
+
+    @property
+    def dynamics(self):
+        return self.plan.dynamics
 
     def __call__(self, state, normals, tick):
         push = self.plan.dynamics.push(state)

@@ -50,8 +50,8 @@ class AbstractMethod(eqx.Module):
         """Whether the method gives particles a velocity on stages that have no momentum."""
         return False
 
-    def moves(self, stage) -> Array | None:
-        """The number of moves in a stage, for a method that loops over them; else None."""
+    def moves(self, stage) -> int | None:
+        """The number of moves in a stage, for a method that loops over them and if it is known."""
         return None
 
     @abc.abstractmethod

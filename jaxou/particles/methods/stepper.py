@@ -9,19 +9,19 @@ from jaxtyping import Array, Float
 
 from ..._check import as_float, is_concrete
 from ..._typing import ScalarLike
-from ...kernels import AffineGaussianKernel
+from ...kernels import AffineGaussianKernel, as_step_count
 from .grid import Grid, refuse_too_many_saves, step_grid
 from .method import AbstractMethod, position_law
 
 
 def read_step(substeps: Any, step: ScalarLike | None) -> tuple[Array, Array | None]:
     """(substeps, step) as arrays; exactly one of them fixes the step size."""
-    count = as_float(substeps, "substeps")
-    if is_concrete(count) and (count < 1 or count % 1 != 0):
+    if is_concrete(substeps) and (float(substeps) < 1 or float(substeps) % 1 != 0):
         raise ValueError(f"substeps={substeps} must be a whole number of at least 1")
+    count = as_step_count(substeps, "substeps")
     if step is None:
         return count, None
-    if not (is_concrete(count) and count == 1):
+    if not (is_concrete(substeps) and float(substeps) == 1):
         raise ValueError("give substeps= or step=, not both: each fixes the step size")
     if not is_concrete(step):
         raise ValueError("step= takes a number known now; under jit use substeps=")
@@ -72,9 +72,12 @@ class AbstractStepper(AbstractMethod):
                 )
 
     def moves(self, stage):
-        if self.step is None:
-            return stage.steps * self.substeps
-        return jnp.round(stage.duration / self.step)
+        if self.step is not None:
+            known = is_concrete(stage.steps, stage.learning_rate)
+            return round(float(stage.duration) / float(self.step)) if known else None
+        if not is_concrete(stage.steps, self.substeps):
+            return None
+        return int(stage.steps) * int(self.substeps)
 
     def grid(self, stage, saves):
         if self.step is None:
