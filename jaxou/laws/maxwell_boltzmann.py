@@ -78,12 +78,14 @@ class MaxwellBoltzmann(eqx.Module):
         return Gaussian(mean, Dense(covariance, check=False), check=False)
 
     def log_density(
-        self, x: Float[Array, "*batch d"], v: Float[Array, "*batch d"]
+        self, x: Float[Array, "*batch d"] | Any, v: Float[Array, "*batch d"] | Any
     ) -> Float[Array, "*batch"]:
         """The log density up to a constant, in any dimension."""
         position = self.position
         prior = position.log_density if isinstance(position, Gibbs) else position.log_prob
-        return prior(x) - jnp.sum(as_float(v, "v") ** 2, axis=-1) / (2 * self.temperature)
+        return prior(as_float(x, "x")) - jnp.sum(as_float(v, "v") ** 2, axis=-1) / (
+            2 * self.temperature
+        )
 
     def log_prob(
         self, x: Float[Array, "*batch d"] | Any, v: Float[Array, "*batch d"] | Any

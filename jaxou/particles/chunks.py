@@ -8,6 +8,8 @@ particles.
 
 import collections
 import contextlib
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,6 +40,9 @@ OVERHEAD = 2_000
 
 WRITING = 0.05
 """Share of the time that checkpoints may take; more frequent ones are skipped."""
+
+BRIEF = 0.2
+"""Seconds that the last checkpoint may take in any case, so that a finished run is found again."""
 
 
 class Plan(NamedTuple):
@@ -121,9 +126,7 @@ class State:
             for (level, index), item in sorted(other.nodes.items()):
                 mine.put(level, index, item)
         self.counts = (
-            part.counts
-            if self.counts is None
-            else jax.tree.map(np.add, self.counts, part.counts)
+            part.counts if self.counts is None else jax.tree.map(np.add, self.counts, part.counts)
         )
         here = slice(part.first, part.done)
         if self.ends.shape[1]:
@@ -230,31 +233,53 @@ def run_jobs(
     state = State(machine, wanted, *share)
     run = ""
     if path is not None:
-        run = checkpoints.fingerprint(machine, wanted, share)
+        run = checkpoints.fingerprint(machine, wanted, share, jax.default_backend())
         found = checkpoints.read(path, run)
         if found is not None:
             state.restore(found, result_shapes(machine, LEAF))
     written, spent = time.monotonic(), 0.0
+    results = _results(machine, wanted, plan, state.done, share[1], threads, mesh)
     try:
-        for first, last, out in _results(machine, wanted, plan, state.done, share[1], threads, mesh):
-            state.take(out, first, last, machine, wanted)
-            now = time.monotonic()
-            due = last == share[1] or now - written >= spent / WRITING
-            if path is not None and due:
-                checkpoints.write(path, run, state.arrays())
-                written = time.monotonic()
-                spent = written - now
-            if progress is not None:
-                progress(last - share[0], share[1] - share[0])
+        with contextlib.closing(results):
+            for first, last, out in results:
+                with _unbroken():
+                    state.take(out, first, last, machine, wanted)
+                now = time.monotonic()
+                expected = spent * (last - share[0])
+                due = now - written >= expected / WRITING or (last == share[1] and expected < BRIEF)
+                if path is not None and due:
+                    checkpoints.write(path, run, state.arrays())
+                    written = time.monotonic()
+                    spent = (written - now) / (last - share[0])
+                if progress is not None:
+                    progress(last - share[0], share[1] - share[0])
     except KeyboardInterrupt as stop:
-        if path is None:
+        if path is None or state.done == share[0]:
             raise
-        checkpoints.write(path, run, state.arrays())
+        with _unbroken():
+            checkpoints.write(path, run, state.arrays())
         raise KeyboardInterrupt(
             f"stopped after {state.done - share[0]:,} of {share[1] - share[0]:,} particles; the "
             f"same call goes on from {path}"
         ) from stop
     return state
+
+
+@contextlib.contextmanager
+def _unbroken() -> Iterator[None]:
+    """Ctrl-C waits until the block is over: half a result must not be written."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    caught: list[tuple] = []
+    signal.signal(signal.SIGINT, lambda *call: caught.append(call))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if caught:
+            handler(*caught[0])
 
 
 def _results(machine, wanted, plan, first, last, threads, mesh) -> Iterator[tuple[int, int, dict]]:

@@ -86,14 +86,12 @@ def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
             for o in machine.observers
             if not o.exact
         )
-        counts = tuple(
-            o.look(position, centre, live, index) for o in machine.observers if o.exact
-        )
+        counts = tuple(o.look(position, centre, live, index) for o in machine.observers if o.exact)
         kept = {"paths": position.T} if keep.paths else {}
         return {"floats": floats, "counts": counts} | kept
 
     draw = machine.noises[0].at(particles, jnp.zeros((), jnp.int32))
-    position = act.start(chain, draw)
+    position = _kept(left, act.start, chain, draw)
     velocity = jnp.zeros_like(position)
     centre = _shared(chain.stages[0].centre, keep)
     saved, ends = [jax.tree.map(lambda x: x[None], observe(position, centre, 0))], []
@@ -103,12 +101,16 @@ def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
         velocity = velocity * _columns(stage.momentum, keep) if stage.has_momentum else None
         state = act.enter(stage.plan, position, velocity)
 
-        def move(state, save, stage=stage, noise=noise, centre=centre, index=index):
+        position_size = position.shape[0]
+
+        def go(state, save, stage=stage, noise=noise, size=position_size):
             state = act.advance(stage.plan, state, noise, particles, save)
-            position, _ = act.leave(stage.plan, state, position_size)
+            return state, act.leave(stage.plan, state, size)[0]
+
+        def move(state, save, go=go, centre=centre, index=index):
+            state, position = _kept(left, go, state, save)
             return state, observe(position, centre, index)
 
-        position_size = position.shape[0]
         state, record = lax.scan(move, state, jnp.arange(1, stage.saves + 1, dtype=jnp.int32))
         saved.append(record)
         position, velocity = act.leave(stage.plan, state, position_size)
@@ -117,6 +119,18 @@ def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
     out = jax.tree.map(lambda *parts: jnp.concatenate(parts), *saved)
     out |= {"ends": jnp.stack(ends)} if keep.ends else {}
     return out | ({"velocity": velocity.T} if keep.velocity else {})
+
+
+def _kept(left: Array, make: Any, *inputs: Any) -> Any:
+    """`make(*inputs)` as the result of a conditional, which XLA keeps.
+
+    Otherwise it repeats the arithmetic inside every kernel that reads the result, and contracts
+    products and sums there in ways that depend on the tile's size: particles and their moments
+    would differ in last bits.
+    """
+    shapes = jax.eval_shape(make, *inputs)
+    empty = lambda *_: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return lax.cond(left > 0, make, empty, *inputs)
 
 
 class _Actions(NamedTuple):
@@ -145,9 +159,9 @@ def _actions(machine: Machine) -> _Actions:
             wide = jax.tree.map(lambda x: x[..., None], columns)
             return jax.tree.map(lambda x: x[..., 0], function(plan, *wide))
 
-        return lambda plan, *columns: jax.vmap(one, in_axes=(0, *(-1,) * len(columns)), out_axes=-1)(
-            plan, *columns
-        )
+        return lambda plan, *columns: jax.vmap(
+            one, in_axes=(0, *(-1,) * len(columns)), out_axes=-1
+        )(plan, *columns)
 
     return _Actions(
         alone(start),
@@ -178,7 +192,9 @@ def run_tiles(
     The number of tiles is data, so the compiled loop is the same for every chunk. `high` is the
     high word of the particles' numbers.
     """
-    machine = eqx.tree_at(lambda m: m.noises, machine, tuple(_raised(n, high) for n in machine.noises))
+    machine = eqx.tree_at(
+        lambda m: m.noises, machine, tuple(_raised(n, high) for n in machine.noises)
+    )
     shapes = jax.eval_shape(lambda: run_tile(machine, firsts[0], lefts[0], rows))
     counts = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes.pop("counts"))
     stacked = jax.tree.map(lambda s: jnp.zeros((firsts.shape[0], *s.shape), s.dtype), shapes)

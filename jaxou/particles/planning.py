@@ -28,9 +28,9 @@ def plan_each(build: Callable, values: Any, saves, method, key, dtype) -> tuple:
     processes = eqx.filter_vmap(build)(values)
     centres = eqx.filter_vmap(lambda p: tuple(_centre(s) for s in p.stages))(processes)
     centres = tuple(jnp.mean(c, axis=0) for c in centres)
-    plan, clocks = eqx.filter_vmap(
-        lambda p: _plan(p, saves, method, centres, dtype, False)
-    )(processes)
+    plan, clocks = eqx.filter_vmap(lambda p: _plan(p, saves, method, centres, dtype, False))(
+        processes
+    )
     one = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, plan)
     return plan, _noises(one, method, key, dtype), clocks, jnp.stack(centres)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +23,6 @@ from .observe import (
     Context,
     MomentRecord,
     Moments,
-    PairwiseMerge,
     Paths,
 )
 from .planning import known_stretch, plan_chain, plan_each
@@ -175,7 +173,14 @@ def _assemble(moments, paths, ends, velocity, clocks, centres, stages):
     mean, variance, full = moments
     rows = centres[stages]
     seen = None if paths is None else place(paths, rows[:, None, :])
-    return (mean + rows, variance, full), seen, ends, velocity, *clocks, stages + jnp.zeros_like(stages)
+    return (
+        (mean + rows, variance, full),
+        seen,
+        ends,
+        velocity,
+        *clocks,
+        stages + jnp.zeros_like(stages),
+    )
 
 
 def _warn_if_diverged(variance, stages, process):

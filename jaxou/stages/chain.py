@@ -148,7 +148,11 @@ class TwoStage(AbstractChain):
     carry_momentum: bool = eqx.field(static=True)
 
     def __init__(
-        self, pretrain: AnyStage, finetune: AnyStage, initial: Gaussian, carry_momentum: bool = False
+        self,
+        pretrain: AnyStage,
+        finetune: AnyStage,
+        initial: Gaussian,
+        carry_momentum: bool = False,
     ):
         self.stages = (pretrain, finetune)
         self.initial = initial
@@ -179,7 +183,10 @@ class TwoStage(AbstractChain):
 
 def _refuse_bad_chain(chain: AbstractChain) -> None:
     if not chain.stages or not all(isinstance(s, AnyStage) for s in chain.stages):
-        raise TypeError("a chain takes one or more ou.Stage (or ou.PotentialStage) objects, in the order of training")
+        raise TypeError(
+            "a chain takes one or more ou.Stage (or ou.PotentialStage) objects, in the order "
+            "of training"
+        )
     if not isinstance(chain.initial, Gaussian):
         raise TypeError(
             f"initial must be an ou.Gaussian law, got {type(chain.initial).__name__}; "

@@ -146,8 +146,8 @@ class PotentialStage(eqx.Module):
         """
         if not self.state_dependent:
             rate = self.noise_rate()
-            if isinstance(rate, Isotropic):
-                return rate.value / 2
+            if isinstance(rate, Isotropic) or self.dimension == 1:
+                return rate.diagonal_part()[0] / 2
         raise ValueError(
             "this stage has no temperature: its noise is not isotropic, so that its steady law is "
             "not exp(-U / T). Use noise=ou.Temperature(T)"
@@ -229,5 +229,6 @@ def _columns(noise, point) -> int | None:
     if shape is not None and len(shape) == 2 and shape[0] == d:
         return int(np.asarray(shape[1]))
     raise ValueError(
-        f"noise as a function must return B(x) of shape ({d},) or ({d}, r), it returns shape {shape}"
+        f"noise as a function must return B(x) of shape ({d},) or ({d}, r), it returns shape "
+        f"{shape}"
     )

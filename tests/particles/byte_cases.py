@@ -81,6 +81,7 @@ def command(**task) -> list[str]:
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what tests set for themselves."""
     kept = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "NPROC")}
+    kept["PYTHONPATH"] = str(Path(ou.__file__).parents[1])
     return kept | changes
 
 

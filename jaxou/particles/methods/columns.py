@@ -17,7 +17,6 @@ from ...linalg import (
 )
 from ...linalg.lift import reduced
 
-
 UNROLLED = 8
 """Largest dimension at which a product of matrix and columns is written out."""
 

@@ -1,6 +1,6 @@
-"""A stage's SDE as the stepping methods see it: a force, a kick, and coordinates in which both work.
+"""A stage's SDE as stepping methods see it: a force, a kick, and coordinates for both.
 
-    dy = push(y) ds + kick(y, dW),    y = deviation from the stage's centre
+dy = push(y) ds + kick(y, dW),    y = deviation from the stage's centre
 """
 
 from collections.abc import Callable

@@ -46,8 +46,8 @@ class AbstractJump(AbstractMethod):
     def refuse(self, stage, saves):
         if isinstance(stage, PotentialStage):
             raise ValueError(
-                f"{type(self).__name__}() jumps by closed-form kernels, which a PotentialStage does "
-                "not have: use EulerMaruyama(), Heun() or BAOAB(friction)"
+                f"{type(self).__name__}() jumps by closed-form kernels, which a PotentialStage "
+                "does not have: use EulerMaruyama(), Heun() or BAOAB(friction)"
             )
 
     def coordinates(self, plan: Jumps) -> int:

@@ -38,7 +38,7 @@ class AbstractMethod(eqx.Module):
         """The kernel of the whole stage on the state, as this method moves it."""
 
     def enter_law(self, process, k: int, law: Gaussian) -> Gaussian:
-        """The law of the state with which stage k starts, from that at the end of the one before."""
+        """The law of the state with which stage k starts, from that at the end of the last."""
         return process.enter(k, law, flow=self.chain != "sgd")
 
     def refuse(self, stage, saves: int) -> None:

@@ -18,6 +18,9 @@ from ..random import Stream
 UNROLL = 4
 """Pairs of steps per loop body where noise and update are one loop over particles."""
 
+WIDE = 2**12
+"""Columns of one matrix product that are worth waiting for."""
+
 CACHED = 2**18
 """Normals (coordinates x pairs x particles) that are made and multiplied at once."""
 
@@ -43,8 +46,8 @@ def walk(
     with their noise become one pass over the state. Otherwise a pair's normals are made one
     iteration ahead and carried, because XLA would repeat the cipher for every use of them.
     `kick`, if given, is applied to the normals of several steps at once, and the step gets what it
-    returns. `stretch` bounds last - first and makes loops that can be differentiated backwards too; their
-    memory is about 2 sqrt(moves / 8) states.
+    returns. `stretch` bounds last - first and makes loops that can be differentiated backwards
+    too; their memory is about 2 sqrt(moves / 8) states.
     """
 
     if stretch is None and not fused:
@@ -143,9 +146,9 @@ def _carried(step, kick, state, noise, particles, first, last):
 
 
 def _pairs_at_once(kick, noise, particles) -> int:
-    # a few small products are slower than one large one, as long as all stays in the cache
-    numbers = noise.coordinates * particles.shape[0]
-    return 1 if kick is None else max(1, min(UNROLL, CACHED // numbers))
+    # narrow products are slower than wide ones, as long as all stays in the cache
+    rows = particles.shape[0]
+    return 1 if kick is None else max(1, min(WIDE // rows, CACHED // (noise.coordinates * rows)))
 
 
 def _bounded(pair, body, state, first, stretch: Stretch):
