@@ -51,10 +51,10 @@ class Gibbs(eqx.Module):
         self,
         potential: Any,
         temperature: ScalarLike,
-        dimension: int = 1,
+        dimension: Any = 1,
         *,
         centre: Any = None,
-        points: int | None = None,
+        points: Any = None,
     ):
         if not callable(potential):
             raise TypeError(f"potential must be a function of x (d,), got {potential!r}")

@@ -70,7 +70,7 @@ class State:
         dtype, keep = machine.chain.start.dtype, machine.keep
         held = max(0, last - first)
         self.first, self.done = first, first
-        self.trees = [PairwiseMerge(o.merge) for o in machine.observers if not o.exact]
+        self.trees = [PairwiseMerge(_quiet(o.merge)) for o in machine.observers if not o.exact]
         self.counts: Any = None
         self.ends = np.empty((stages, held if keep.ends else 0, d), dtype)
         self.velocity = np.empty((held if keep.velocity else 0, d), dtype)
@@ -157,6 +157,15 @@ class State:
             for level, index in {(int(a), int(b)) for a, b, _ in names}:
                 parts = [arrays[f"sum-{i}-{level}-{index}-{j}"] for j in range(len(leaves))]
                 tree.nodes[level, index] = structure.unflatten(parts)
+
+
+def _quiet(merge):
+    # particles that are no numbers are told of once, when the run is over
+    def merged(left, right):
+        with np.errstate(invalid="ignore", over="ignore"):
+            return merge(left, right)
+
+    return merged
 
 
 def _by_leaf(x: np.ndarray) -> np.ndarray:

@@ -60,9 +60,9 @@ class PotentialStage(eqx.Module):
 
     def __init__(
         self,
-        potential: Callable,
+        potential: Any,
         *,
-        dimension: int,
+        dimension: Any,
         noise: Any,
         learning_rate: ScalarLike,
         steps: ScalarLike,

@@ -81,7 +81,8 @@ def test_derivatives_in_the_temperature_and_the_potential(law):
     assert float(by_heat[3]) == pytest.approx(float(cross) / HEAT**2, rel=1e-2)
 
 
-def test_quadratic_potentials_are_gaussian_in_one_and_two_dimensions(key):
+@pytest.mark.slow
+def test_quadratic_potentials_are_gaussian_in_two_dimensions(key):
     a, point = jnp.asarray([[2.0, 0.6], [0.6, 1.0]]), jnp.asarray([1.0, -0.5])
     bowl = lambda x: (x - point) @ a @ (x - point) / 2
     plane = ou.Gibbs(bowl, 0.3, 2, centre=point, points=129)
@@ -91,7 +92,10 @@ def test_quadratic_potentials_are_gaussian_in_one_and_two_dimensions(key):
     where = gaussian.sample(key, (3, 2))
     np.testing.assert_allclose(plane.log_prob(where), gaussian.log_prob(where), rtol=1e-11)
     assert float(plane.entropy()) == pytest.approx(float(gaussian.entropy()), rel=1e-11)
-    # narrow, and a thousand from where the search starts
+
+
+def test_a_narrow_law_far_away_and_its_draws(key):
+    # a thousand from where the search starts
     line = ou.Gibbs(lambda x: 1e6 * (x[0] - 1000.25) ** 2 / 2, 0.04)
     normal = stats.norm(1000.25, 2e-4)
     np.testing.assert_allclose(line.quantile([0.01, 0.5]), normal.ppf([0.01, 0.5]), rtol=1e-14)

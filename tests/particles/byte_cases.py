@@ -3,11 +3,12 @@
     python byte_cases.py '{"out": "FILE", "cases": ["steps", "jumps"], "options": {...}}'
 
 makes runs and writes all their arrays to FILE (.npz). `options` go to `simulate`; `slow` is a pause
-in seconds after every chunk, `patient` a signal to itself (both in the middle of a run).
+in seconds after every chunk; `checkpoint` a file; `join` what `jax.distributed.initialize` takes.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -108,6 +109,8 @@ def read(out) -> dict[str, np.ndarray]:
 def main(task: dict) -> None:
     """One task, in this process."""
     jax.config.update("jax_enable_x64", True)
+    # a shell starts what it runs in the background with Ctrl-C ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "join" in task:
         address, number, index = task["join"]
         jax.distributed.initialize(address, num_processes=number, process_id=index)

@@ -53,7 +53,7 @@ def test_functions_are_told_apart():
     same, other = (
         [checkpoint.fingerprint(f) for f in pair]
         for pair in (
-            (scaled(2.0), scaled(2.0), scaled(jnp.asarray(2.0)), scaled(jnp.asarray(2.0))),
+            (scaled(2.0), scaled(2.0), scaled(jnp.ones(2)), scaled(jnp.ones(2))),
             (lambda x: 2 * x, lambda x: 3 * x, scaled(3.0), lambda x, k=2: k * x),
         )
     )
@@ -66,7 +66,8 @@ def test_functions_are_told_apart():
 
 def test_a_keyboard_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
     path, seen = tmp_path / "run.npz", []
-    options = dict(memory=2**19, checkpoint=path, observe=(ou.Paths(10), ou.Histogram()))
+    counts = ou.Histogram(bins=9, range=(-3.0, 5.0))
+    options = dict(memory=2**18, checkpoint=path, observe=counts)
 
     def stop(done, of):
         seen.append(done)
@@ -88,12 +89,12 @@ def test_a_keyboard_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
 
 
 def test_half_a_result_is_never_interrupted():
-    seen = []
+    seen, before = [], signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         with chunks._unbroken():
             os.kill(os.getpid(), signal.SIGINT)
             seen.append("whole")
-    assert seen == ["whole"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert seen == ["whole"] and signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 def test_a_checkpoint_that_cannot_be_written_names_its_file(tmp_path):
@@ -115,7 +116,7 @@ def test_a_checkpoint_that_cannot_be_written_names_its_file(tmp_path):
 @pytest.mark.slow
 @pytest.mark.multiprocess
 def test_ctrl_c_in_a_process(tmp_path):
-    task = dict(cases=["steps"], options={"memory": 2**17}, checkpoint=str(tmp_path / "run"))
+    task = dict(cases=["steps"], options={"memory": 2**18}, checkpoint=str(tmp_path / "run"))
     victim = subprocess.Popen(
         command(out=str(tmp_path / "out.npz"), **task, slow=0.05),
         env=environment(),

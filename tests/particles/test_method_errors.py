@@ -97,7 +97,7 @@ def test_laws_of_a_potential_stage_are_refused_with_advice(key):
         with pytest.raises(ValueError, match=r"closed form\. Follow particles with ou.simulate"):
             ask()
     assert float(well.gibbs().temperature) == pytest.approx(0.1)
-    chain = ou.Chain([well], initial=ou.Gaussian([0.0, 0.0], 0.1))
-    seen = ou.simulate(chain, particles=200, key=key, method=ou.Heun())
+    start = ou.Gaussian([0.0, 0.0], 0.1)
+    seen = ou.simulate(ou.Chain([linear()], initial=start), particles=200, key=key)
     with pytest.raises(ValueError, match="needs a quadratic loss"):
-        ou.verdict(seen, chain)
+        ou.verdict(seen, ou.Chain([well], initial=start))

@@ -127,10 +127,8 @@ def test_positions_and_velocities_of_baoab(key):
     assert worst_of(np.asarray(euler.deviations[-1]), truth[:2, :2]) > LIMIT
 
 
-@pytest.mark.parametrize(
-    "method",
-    [pytest.param(ou.BAOAB(1.3), id="baoab"), pytest.param(ou.Heun(), id="heun", marks=SLOW)],
-)
+@SLOW
+@pytest.mark.parametrize("method", [ou.BAOAB(1.3), ou.Heun()], ids=["baoab", "heun"])
 def test_verdicts_on_runs_of_order_two(method, key):
     early = chain_of(QUADRATIC.replace(steps=5), jnp.asarray([2.0, 0.0]), 0.1)
     run = ou.simulate(early, particles=20_000, key=key, method=method)
@@ -192,6 +190,7 @@ def test_multiplicative_noise_in_one_dimension(key):
     assert deviation(draws, recursion(h, lambda v: c0 + 2 * c2 * v, ratio)) > LIMIT
 
 
+@SLOW
 def test_least_squares_noise_in_two_dimensions(key):
     # C(x) = H x x^T H + (x^T H x) H + label^2 H: Gaussian inputs, and labels with noise
     h, label, ratio = jnp.asarray([1.0, 3.0]), 0.7, 0.2

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from byte_cases import assert_same, command, environment, in_process, make, read
 
-BUDGETS = {"one chunk": 2**28, "about seven": 2**19, "odd": 333_333, "the smallest tiles": 2**17}
+import jaxou as ou
+
+BUDGETS = {"one chunk": 2**28, "about seven": 2**20, "odd": 333_333, "the smallest tiles": 2**18}
 
 
-def test_chunks_and_threads(key):
-    whole = make("jumps")
-    assert_same(whole, make("jumps", threads=2, memory=BUDGETS["the smallest tiles"]))
+def test_chunks_and_threads():
+    whole = make("jumps", observe=ou.Moments())
+    few = dict(threads=2, memory=BUDGETS["the smallest tiles"])
+    assert_same(whole, make("jumps", observe=ou.Moments(), **few))
     # a comparison of bytes that cannot fail shows nothing
     other = whole | {".moments.mean": np.nextafter(whole[".moments.mean"], np.inf)}
     with pytest.raises(AssertionError, match="other bits"):
@@ -76,7 +79,7 @@ def test_two_processes(tmp_path):
 @pytest.mark.parametrize("case", ["steps", "jumps"])
 def test_five_kills_and_a_resume(case, tmp_path):
     out, whole = tmp_path / "killed.npz", in_process(tmp_path / "whole.npz", cases=[case])
-    draw, task = random.Random(5), dict(cases=[case], options={"memory": 2**17})
+    draw, task = random.Random(5), dict(cases=[case], options={"memory": 2**18})
     task |= dict(checkpoint=str(tmp_path / "run"), slow=0.05)
     first_seen = []
     for _ in range(5):

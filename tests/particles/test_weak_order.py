@@ -1,4 +1,4 @@
-"""Weak orders, measured without Monte Carlo noise: exact kernels, and functions pushed back on grids.
+"""Weak orders, measured without Monte Carlo noise: exact kernels, and functions on grids.
 
 On a linear stage a method's own kernel is compared with the exact law, and its step function with
 that kernel. On a tilted double well E[phi(X_s)] is computed twice: by the method's step function,
@@ -289,9 +289,7 @@ WELL = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["euler", "heun", pytest.param("baoab", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["euler", "heun", pytest.param("baoab", marks=pytest.mark.slow)])
 def test_expectations_in_a_double_well_converge_with_the_order(name):
     method, twin, order, steps = WELL[name]
     expect = generator(method.has_velocity)
