@@ -113,6 +113,8 @@ def simulate(
             padded = jax.tree.map(lambda x: _padded(x, count), each)
             planned = plan_each(process, padded, saves, method, key, dtype)
         plan, noises, clocks, centres = planned
+        if each is not None:
+            clocks = tuple(clock[:count] for clock in clocks)
         size = len(saves) * count * d * dtype.itemsize
         keep = Keep(
             ends=size <= FINAL_LIMIT if final is None else bool(final),

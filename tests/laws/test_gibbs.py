@@ -55,6 +55,7 @@ def test_one_dimension_against_adaptive_quadrature(law):
     assert abs(float(law.moment(2)[0]) / warmer - 1) > 1e-3
 
 
+@pytest.mark.slow
 def test_derivatives_in_the_temperature_and_the_potential(law):
     # d E[f] / dT = Cov(f, U) / T^2 and d E[f] / d tilt = -Cov(f, x) / T
     def answers(heat, tilt):

@@ -78,6 +78,7 @@ def check_forwards(method, key, particles, steps):
     return found
 
 
+@SLOW
 def test_euler_forwards(key):
     # seven steps are too few for whole loop bodies, which compile slowly: those are tested below
     check_forwards(ou.EulerMaruyama(), key, 8_000, 7)

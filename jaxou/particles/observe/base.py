@@ -95,17 +95,36 @@ class AbstractObserver(eqx.Module):
         """What the user gets, from the record of all particles; its first axis: save points."""
 
 
+def definite(values: Array) -> Array:
+    """The values, rounded before they are used: XLA may contract a product and a sum otherwise.
+
+    A maximum with the least number changes nothing but an infinity, and no compiler sees through
+    it; where a product meets a sum depends on the shapes around it.
+
+    >>> float(definite(jnp.asarray(2.5)))
+    2.5
+    """
+    return jnp.maximum(values, jnp.asarray(jnp.finfo(values.dtype).min, values.dtype))
+
+
 def leaf_sum(values: Float[Array, "... rows"]) -> Float[Array, "..."]:
     """The sum over the last axis, a leaf of particles, in one order whatever else is computed.
 
-    Rows of 32 are added to each other, then the 32 numbers that are left: two reductions of a fixed
-    length, which XLA does in the same order for any other axes.
+    Rows of 32 are added one after the other, then halves of the 32 numbers that are left, all as
+    sums of arrays: XLA orders the terms of a reduction by the shape around it.
 
     >>> float(leaf_sum(jnp.ones(LEAF)))
     1024.0
     """
     width = 32
-    return values.reshape(*values.shape[:-1], values.shape[-1] // width, width).sum(-2).sum(-1)
+    values = definite(values).reshape(*values.shape[:-1], values.shape[-1] // width, width)
+    total = values[..., 0, :]
+    for row in range(1, values.shape[-2]):
+        total = total + values[..., row, :]
+    while width > 1:
+        width //= 2
+        total = total[..., :width] + total[..., width:]
+    return total[..., 0]
 
 
 def merge_means(left: tuple, right: tuple) -> tuple:

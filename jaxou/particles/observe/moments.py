@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .base import AbstractObserver, leaf_sum, merge_means
+from .base import AbstractObserver, definite, leaf_sum, merge_means
 
 COVARIANCE_LIMIT = 2**24
 """Entries of all covariances of a run (saves x d x d) up to which they are kept by default."""
@@ -68,7 +68,8 @@ class Moments(AbstractObserver):
     def look_leaves(self, position, centre, live, stage):
         weight = live.astype(position.dtype)[None]
         count = leaf_sum(weight)[0]
-        mean = leaf_sum(position * weight) / jnp.maximum(count, jnp.ones_like(count))[None]
+        share = definite(1 / jnp.maximum(count, jnp.ones_like(count)))
+        mean = definite(leaf_sum(position * weight) * share[None])
         centred = (position - mean[:, :, None]) * weight
         return count, mean.T, _scatter(centred, bool(self.covariance))
 

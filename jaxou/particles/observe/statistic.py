@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..._check import as_float
-from .base import AbstractObserver, leaf_sum, merge_means
+from .base import AbstractObserver, definite, leaf_sum, merge_means
 
 
 class StatisticRecord(eqx.Module):
@@ -95,7 +95,7 @@ def leaf_means(values: Any, live: Bool[Array, " rows"], dtype) -> tuple[Float[Ar
     def mean_of(leaf):
         columns = jnp.moveaxis(leaf.astype(dtype), 0, -1)
         kept = live.reshape((1,) * (columns.ndim - 1) + live.shape)
-        mean = leaf_sum(jnp.where(kept, columns, 0.0)) * share
+        mean = definite(leaf_sum(jnp.where(kept, columns, 0.0)) * share)
         gaps = jnp.where(kept, columns - mean[..., None], 0.0)
         return mean, leaf_sum(gaps**2)
 
