@@ -45,7 +45,9 @@ def _exchange(arrays: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     content = np.frombuffer(buffer.getvalue(), np.uint8)
-    sizes: Any = multihost_utils.process_allgather(np.array([content.size >> 20, content.size & 0xFFFFF], np.int32))
+    sizes: Any = multihost_utils.process_allgather(
+        np.array([content.size >> 20, content.size & 0xFFFFF], np.int32)
+    )
     # two words, because sizes may pass 2^31 where x64 is off
     words = np.asarray(sizes, np.int64).reshape(-1, 2)
     sizes = (words[:, 0] << 20) + words[:, 1]

@@ -83,7 +83,7 @@ def simulate(
 
     **Returns** a `Run`. Under `jit`, `vmap` and `grad` it works too, in one call: stepping methods
     have forward derivatives, and reverse ones where the number of steps is not traced (memory:
-    about 2 sqrt(steps / 2) states per save).
+    about sqrt(steps / 2) states per save).
 
     >>> import jaxou as ou
     >>> stage = ou.Stage(hessian=[1.0, 2.0], noise=1.0, minimum=[0.0, 1.0], learning_rate=0.1,
