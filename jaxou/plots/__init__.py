@@ -17,8 +17,10 @@ from jaxou.plots._bound import bound_map as bound_map
 from jaxou.plots._calibration import calibration as calibration
 from jaxou.plots._calibration import chi_square_quantile as chi_square_quantile
 from jaxou.plots._cloud import cloud as cloud
+from jaxou.plots._current import current as current
 from jaxou.plots._decay import decay as decay
 from jaxou.plots._fan import trajectory_fan as trajectory_fan
+from jaxou.plots._relaxation import relaxation as relaxation
 from jaxou.plots._spectra import spectra as spectra
 from jaxou.plots._style import COLOURS as COLOURS
 from jaxou.plots._style import mark_stage_change as mark_stage_change

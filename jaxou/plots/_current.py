@@ -1,0 +1,74 @@
+"""The stationary current in a plane of parameter space, over the steady law's contours."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from jaxou.plots._cloud import ellipse
+from jaxou.plots._style import COLOURS, THEORY, ArrayLike, Number, axes_or_new
+
+
+def current(
+    mean: ArrayLike,
+    covariance: ArrayLike,
+    antisymmetric: ArrayLike,
+    *,
+    directions: ArrayLike = (0, 1),
+    kind: str = "stream",
+    mass: tuple[Number, ...] = (0.5, 0.9, 0.99),
+    points: int = 21,
+    colour: str = COLOURS["accent"],
+    ax: Axes | None = None,
+) -> Axes:
+    """The mean velocity of the current of N(mean (d,), covariance (d, d)), as streams or arrows.
+
+    `antisymmetric` (d, d) is R of `ou.irreversibility(stage).current`. `directions`: two indices,
+    or the columns of a matrix W (d, 2). At a point y of that plane the drawn velocity is what the
+    current does there on average over the other directions,
+
+        E[v | W^T (x - mean) = y] = -(W^T R W) (W^T S W)^-1 y,
+
+    a rotation along the contours that hold the given masses. `kind` is "stream" or "quiver". Without
+    a current only the contours are drawn.
+    """
+    ax = axes_or_new(ax)
+    s, r = np.asarray(covariance, dtype=float), np.asarray(antisymmetric, dtype=float)
+    w, names = _plane(directions, len(s))
+    centre, spread = w.T @ np.asarray(mean, dtype=float), w.T @ s @ w
+    for i, p in enumerate(mass):
+        x, y = ellipse(centre, spread, -2.0 * math.log1p(-p)).T
+        label = "steady law: " + ", ".join(f"{100 * p:g}" for p in mass) + " %"
+        ax.plot(x, y, **THEORY, label=label if i == 0 else None)
+    turn = -(w.T @ r @ w) @ np.linalg.pinv(spread)
+    if np.abs(w.T @ r @ w).max() > 1e-12 * np.abs(spread).max():
+        half = 3.0 * np.sqrt(np.diag(spread))
+        x, y = (np.linspace(c - h, c + h, points) for c, h in zip(centre, half, strict=True))
+        grid = np.stack(np.meshgrid(x, y), axis=-1) - centre
+        u, v = np.moveaxis(grid @ turn.T, -1, 0)
+        if kind == "stream":
+            speed = np.hypot(u, v)
+            width = 0.4 + 1.6 * speed / speed.max()
+            ax.streamplot(x, y, u, v, color=colour, linewidth=width, density=0.9, arrowsize=0.9)
+        elif kind == "quiver":
+            ax.quiver(x, y, u, v, color=colour, angles="xy", label="current")
+        else:
+            raise ValueError(f'kind={kind!r} is neither "stream" nor "quiver"')
+    ax.set_xlabel(names[0])
+    ax.set_ylabel(names[1])
+    return ax
+
+
+def _plane(directions: ArrayLike, d: int) -> tuple[np.ndarray, tuple[str, str]]:
+    chosen = np.asarray(directions)
+    if chosen.shape == (2,) and np.issubdtype(chosen.dtype, np.integer):
+        if chosen[0] == chosen[1] or not np.all((-d <= chosen) & (chosen < d)):
+            raise ValueError(f"directions={tuple(directions)} must be two of 0..{d - 1}")
+        return np.eye(d)[:, chosen], (f"parameter {chosen[0]}", f"parameter {chosen[1]}")
+    if chosen.shape == (d, 2):
+        return chosen.astype(float), ("first direction", "second direction")
+    raise ValueError(
+        f"directions must be two indices or a matrix ({d}, 2), got shape {chosen.shape}"
+    )
