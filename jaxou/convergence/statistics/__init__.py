@@ -1,0 +1,35 @@
+"""Statistics of whitened draws with known null laws, one file per member."""
+
+from .bures import BuresW2 as BuresW2
+from .covariance import Covariance as Covariance
+from .edges import ExtremeEigenvalues as ExtremeEigenvalues
+from .effective_size import EffectiveSize as EffectiveSize
+from .effective_size import effective_size as effective_size
+from .energy_distance import EnergyDistance as EnergyDistance
+from .equipartition import Equipartition as Equipartition
+from .evaluate import Finding as Finding
+from .evaluate import Findings as Findings
+from .evaluate import evaluate as evaluate
+from .family import Family as Family
+from .family import holm as holm
+from .family import min_p as min_p
+from .kl import MomentsKL as MomentsKL
+from .lag import LagAntisymmetry as LagAntisymmetry
+from .lag import LagCovariance as LagCovariance
+from .mardia import MardiaKurtosis as MardiaKurtosis
+from .mardia import MardiaSkewness as MardiaSkewness
+from .mean import MeanChi2 as MeanChi2
+from .mean import mean_chi2 as mean_chi2
+from .mmd import MMD as MMD
+from .power import Power as Power
+from .power import power as power
+from .shape import MahalanobisKS as MahalanobisKS
+from .shape import mahalanobis_ks as mahalanobis_ks
+from .simulated import Joint as Joint
+from .simulated import joint_null as joint_null
+from .sliced_w1 import SlicedW1 as SlicedW1
+from .standard import standard as standard
+from .stein import SteinDiscrepancy as SteinDiscrepancy
+from .total_variance import TotalVariance as TotalVariance
+from .total_variance import energy_chi2 as energy_chi2
+from .values import values as values
