@@ -17,12 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.special import log_ndtr, logsumexp, ndtri
+from jax.scipy.special import log_ndtr, ndtri
 from jaxtyping import Array, Float
 
 from .._check import as_float, is_concrete, require_finite
 from ..laws import Gaussian, Gibbs, MaxwellBoltzmann
 from ..laws.quadrature import Table
+from .log_quadrature import log_cells
 from .whitening import whiten
 
 LOWEST = -1e5
@@ -33,9 +34,6 @@ STENCIL = 6
 
 BATCH = 2**16
 """Draws that are transformed together."""
-
-_NODES, _WEIGHTS = (0.5 * part for part in np.polynomial.legendre.leggauss(5))
-_NODES = _NODES + 0.5
 
 
 def normal_scores(draws: Any, law: Any) -> Float[np.ndarray, "n r"] | Float[Array, "n r"]:
@@ -119,14 +117,7 @@ def score_of_tails(log_lower: Array, log_upper: Array) -> Array:
 
 def _line(axis, log_density, slope):
     """(z, dz/dx, log of the mass) at the nodes of one line, from log density and its slope."""
-    h = axis[1] - axis[0]
-    t, weights = jnp.asarray(_NODES, axis.dtype), jnp.asarray(_WEIGHTS, axis.dtype)
-    t, log_weights = t[None, :], jnp.log(weights)[None, :]
-    left, right = log_density[:-1, None], log_density[1:, None]
-    down, up = h * slope[:-1, None], h * slope[1:, None]
-    rest = down * (1 - t) - up * t + (right - left) * (2 * t - 1)
-    inside = (1 - t) * left + t * right + t * (1 - t) * rest
-    cells = jnp.log(h) + logsumexp(inside + log_weights, axis=1)
+    cells = log_cells(axis, log_density, slope)
     least = 1 / (axis[-1] - axis[0])
     # beyond the table the density decays as at its end
     before = log_density[0] - jnp.log(jnp.maximum(slope[0], least))
