@@ -1,16 +1,28 @@
 """Convergence: statistics whose null laws are known, verdicts, relaxation, irreversibility."""
 
+from .control_variate import ControlledEstimate as ControlledEstimate
+from .control_variate import control_variate as control_variate
+from .control_variate import quadratic as quadratic
+from .escape import Escapes as Escapes
+from .escape import escape_times as escape_times
+from .frames import path_average as path_average
 from .irreversibility import IrreversibilityReport as IrreversibilityReport
 from .irreversibility import irreversibility as irreversibility
+from .log_normaliser import LogNormaliser as LogNormaliser
+from .log_normaliser import log_normaliser as log_normaliser
 from .null_laws import chi2_tail as chi2_tail
 from .null_laws import kolmogorov_tail as kolmogorov_tail
 from .null_laws import noncentral_chi2_below as noncentral_chi2_below
 from .plug_in_kl import PlugInKL as PlugInKL
 from .plug_in_kl import null_moments as null_moments
 from .plug_in_kl import plug_in_kl as plug_in_kl
+from .rates import Kramers as Kramers
+from .rates import kramers_rate as kramers_rate
+from .rates import mean_first_passage as mean_first_passage
 from .record import Verdict as Verdict
 from .relaxation import Relaxation as Relaxation
 from .relaxation import relaxation as relaxation
+from .scores import normal_scores as normal_scores
 from .statistics import energy_chi2 as energy_chi2
 from .statistics import holm as holm
 from .statistics import mahalanobis_ks as mahalanobis_ks
