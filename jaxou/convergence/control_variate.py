@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from .._check import as_float
@@ -89,6 +90,7 @@ def control_variate(
     method = EulerMaruyama() if method is None else method
     approximation = quadratic(process) if approximation is None else approximation
     _refuse_other_clocks(process, approximation)
+    _refuse_too_few(particles, process.dimension)
     numbers = dict(particles=particles, key=key, method=method, dtype=dtype, final=True)
     runs = [simulate(chain, **numbers) for chain in (process, approximation)]
     x, y = (as_float(run.final) for run in runs)
@@ -105,11 +107,6 @@ def control_variate(
     controls = _moments(y, law)
     if expected is not None:
         controls = jnp.concatenate([controls, same - expected.reshape(1, -1)], axis=1)
-    if len(flat) < 10 * FOLDS * controls.shape[1]:
-        raise ValueError(
-            f"{controls.shape[1]} controls need at least {10 * FOLDS * controls.shape[1]} "
-            f"particles, got {len(flat)}"
-        )
     left = _residuals(flat, controls)
     mean_and_error = lambda v: (v.mean(axis=0), v.std(axis=0, ddof=1) / len(v) ** 0.5)
     numbers = [part.reshape(shape) for v in (left, flat) for part in mean_and_error(v)]
@@ -175,6 +172,15 @@ def _refuse_other_clocks(process, approximation):
         )
 
 
+def _refuse_too_few(particles, d: int):
+    controls = d + 1 + (d * (d + 1) // 2 if d <= QUADRATIC_LIMIT else 0)
+    if int(particles) < 10 * FOLDS * controls:
+        raise ValueError(
+            f"particles={particles} are too few for {controls} controls: give at least "
+            f"{10 * FOLDS * controls}"
+        )
+
+
 def _moments(y, law: Gaussian):
     """Coordinates and their products, minus their exact means."""
     gaps = y - law.mean[None, :]
@@ -212,12 +218,15 @@ def _residuals(values, controls):
     scale = jnp.std(controls, axis=0)
     controls = controls / jnp.where(scale > 0, scale, 1.0)[None, :]
     fold = jnp.arange(len(values)) % FOLDS
-    left = values
-    for k in range(FOLDS):
+
+    def coefficients(k):
         others = (fold != k).astype(values.dtype)[:, None]
         share = others / jnp.sum(others)
         gaps = controls - jnp.sum(share * controls, axis=0)[None, :]
-        gram = gaps.T @ (share * gaps)
-        beta = pinv(gram) @ (gaps.T @ (share * values))
-        left = jnp.where((fold == k)[:, None], values - controls @ beta, left)
+        return pinv(gaps.T @ (share * gaps)) @ (gaps.T @ (share * values))
+
+    betas = lax.map(coefficients, jnp.arange(FOLDS))
+    left = values
+    for k in range(FOLDS):
+        left = jnp.where((fold == k)[:, None], values - controls @ betas[k], left)
     return left

@@ -22,6 +22,8 @@ from ..particles import Run
 from .frames import frames
 from .null_laws import chi2_quantile, chi2_tail
 
+_tail = jax.jit(chi2_tail)
+
 BINS = 10
 PER_BIN = 20
 """Events that a bin of the test of exponentiality must expect."""
@@ -173,7 +175,7 @@ def _constant_hazard(durations, escaped, rate):
     seen = np.histogram(durations[escaped], edges)[0]
     expected = rate * exposure
     statistic = np.sum((seen - expected) ** 2 / expected)
-    return chi2_tail(as_float(statistic), as_float(bins - 1.0))
+    return _tail(as_float(statistic), as_float(bins - 1.0))
 
 
 def _test(function):

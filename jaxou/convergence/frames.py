@@ -57,7 +57,7 @@ def _record(source: Any):
         if snapshots is not None:
             return snapshots
         if source.paths is not None:
-            return source.paths
+            return np.asarray(source.paths)
         raise ValueError(
             "this run kept no particles between its stages' ends: simulate(..., save=K, "
             "observe=ou.Paths(particles)) keeps them in memory, ou.Snapshots(directory) on disk"

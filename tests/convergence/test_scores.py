@@ -124,6 +124,11 @@ def test_exact_draws_are_normal_and_wrong_claims_are_rejected(line, plane):
     # 20,000 draws see 5 % of temperature: the relative error of a variance is sqrt(2 / n) = 1 %
     draws = rejected_from(lambda p: -tilted(p[:, 0]) / HEAT - 0.55, [(-2.5, 2.5)], 20_000, 1)
     assert min(p_values(normal_scores(draws, line))) > 1e-4
+    speeds = HEAT**0.5 * np.random.default_rng(3).normal(size=draws.shape)
+    both = normal_scores((draws, speeds), ou.MaxwellBoltzmann(line))
+    assert both.shape == (20_000, 2) and min(p_values(both)) > 1e-4
+    hot = ou.MaxwellBoltzmann(line, 1.1 * HEAT)
+    assert min(p_values(normal_scores((draws, speeds), hot))) < 1e-6
     # a wrong temperature, and a well that is a little too deep
     for wrong in (well(heat=1.05 * HEAT), well(tilt=0.04)):
         assert min(p_values(normal_scores(draws, wrong))) < 1e-6
@@ -146,6 +151,7 @@ def test_exact_draws_are_normal_and_wrong_claims_are_rejected(line, plane):
     np.testing.assert_allclose(scores, normal_scores(cloud[::-1], plane)[::-1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_underdamped_particles_have_maxwell_boltzmann_scores():
     stage = ou.PotentialStage(
         Tilted(jnp.asarray(0.0)),
