@@ -31,8 +31,8 @@ def current(
 
         E[v | W^T (x - mean) = y] = -(W^T R W) (W^T S W)^-1 y,
 
-    a rotation along the contours that hold the given masses. `kind` is "stream" or "quiver". Without
-    a current only the contours are drawn.
+    a rotation along the contours that hold the given masses. `kind` is "stream" or "quiver".
+    Without a current only the contours are drawn.
     """
     ax = axes_or_new(ax)
     s, r = np.asarray(covariance, dtype=float), np.asarray(antisymmetric, dtype=float)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxou.convergence.relaxation import StageRelaxation
 from jaxou.plots._decay import decay
 from jaxou.plots._style import COLOURS, axes_or_new
 
@@ -17,7 +18,7 @@ _NAMES = {
 
 
 def relaxation(
-    stage: StageRelaxation,
+    stage: Any,
     *,
     quantity: str = "kl",
     clock: str = "chain",
@@ -59,9 +60,8 @@ def relaxation(
     return ax
 
 
-def _particles(ax: Axes, stage: StageRelaxation, quantity: str, colour: str) -> None:
+def _particles(ax: Axes, stage: Any, quantity: str, colour: str) -> None:
     points = stage.points
-    assert points is not None
     series = getattr(points, quantity)
     value, low, high = (series.measured + k * series.error for k in (0.0, -2.0, 2.0))
     if quantity == "w2":  # the series is of the square

@@ -90,7 +90,7 @@ def reversal(stage: Stage, run: Run, which: int, process: AbstractChain | None, 
         return f"a current needs two directions with spread, the steady law has {r}"
     if count <= 4 * r + 8:
         return f"{count} paths in {r} directions: keep more than {4 * r + 8}"
-    start = clock.enter(process, which) if process is not None else _seen(run, rows[0])
+    start = clock.enter(process, which) if process is not None else _seen(run, int(rows[0]))
     at_rest = _at_rest(clock, stage, start, stretches, steady, white, run.particles)
     rows, stretches = rows[at_rest:], stretches[at_rest:]
     if len(rows) < 2:

@@ -1,5 +1,7 @@
 """Relaxation to a stage's steady law: exact lines, rates, times, and particles' points."""
 
+from .clock import CHAIN as CHAIN
+from .clock import SDE as SDE
 from .clock import Clock as Clock
 from .clock import clock_of as clock_of
 from .directions import Direction as Direction

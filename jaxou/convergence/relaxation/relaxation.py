@@ -107,8 +107,8 @@ def relaxation(
     *,
     run: Any = None,
     times: Any = 32,
-    tolerance: float = 0.01,
-    level: float = 0.01,
+    tolerance: Any = 0.01,
+    level: Any = 0.01,
 ) -> Relaxation:
     """How each stage of a process relaxes to its steady law: KL, W2 and energy against time.
 
@@ -140,7 +140,7 @@ def relaxation(
     ...               steps=100)
     >>> found = relaxation(Chain([stage], initial=Gaussian([1.0, 0.0], 1.0)), times=4)[0]
     >>> found.reached(), found.chain.tolerance_steps, float(found.rates.slowest)
-    (True, 90.0, 0.5)
+    (True, 60.0, 0.5)
     """
     _check(process, run, tolerance, level)
     stages, p_values = [], []
