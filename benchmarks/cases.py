@@ -17,10 +17,10 @@ SIZES = {
     "well": [dict(particles=65_536, steps=1_000)],
     "kinetic": [dict(particles=65_536, steps=1_000)],
     "dense": [
-        dict(particles=65_536, steps=100, dimension=4),
-        dict(particles=16_384, steps=100, dimension=16),
-        dict(particles=4_096, steps=100, dimension=64),
-        dict(particles=1_024, steps=100, dimension=256),
+        dict(particles=65_536, steps=1_000, dimension=4),
+        dict(particles=16_384, steps=1_000, dimension=16),
+        dict(particles=4_096, steps=1_000, dimension=64),
+        dict(particles=2_048, steps=1_000, dimension=256),
     ],
     "jumps": [
         dict(particles=p, dimension=d, steps=50 * between, saves=50)

@@ -47,6 +47,21 @@ def as_float(value: object, name: str = "value") -> Float[Array, "..."]:
         ) from None
 
 
+def as_number(value: object, name: str) -> Float[Array, ""]:
+    """`value` as one finite number; `TypeError` or `ValueError` naming the argument otherwise.
+
+    >>> as_number([1.0, 2.0], "temperature")
+    Traceback (most recent call last):
+    ...
+    ValueError: temperature must be one number, got shape (2,); batch with jax.vmap
+    """
+    array = as_float(value, name)
+    if array.ndim != 0:
+        raise ValueError(f"{name} must be one number, got shape {array.shape}; batch with jax.vmap")
+    require_finite(array, name)
+    return array
+
+
 def stays_known(value: int | float) -> Float[Array, ""]:
     """A number that is written down, as an array that is concrete even inside `jit`."""
     with jax.ensure_compile_time_eval():

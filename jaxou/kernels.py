@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._check import as_float, refuse_unless, require_finite, show_value, stays_known
+from ._check import as_float, as_number, refuse_unless, show_value, stays_known
 from ._status import Status, first_failure, poison, raise_unless_ok, status_if
 from ._typing import MatrixLike, ScalarLike
 from .laws import Gaussian
@@ -114,10 +114,7 @@ def as_step_count(n: ScalarLike, name: str) -> Float[Array, ""]:
     if isinstance(n, int | float) and 0 <= n < 2.0**MAX_BITS and n == int(n):
         # a number that is written down stays known inside jit: loops get a known length
         return stays_known(n)
-    n = as_float(n, name)
-    if n.ndim != 0:
-        raise ValueError(f"{name} must be one number, got shape {n.shape}; batch with jax.vmap")
-    require_finite(n, name)
+    n = as_number(n, name)
     whole = (n >= 0) & (n == jnp.floor(n)) & (n < 2.0**MAX_BITS)
     refuse_unless(
         whole, f"{name}={show_value(n)} must be a whole number of steps >= 0 (below 2**40)"

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._check import as_float, is_concrete, refuse_unless, require_finite, show, show_value
+from .._check import (
+    as_float,
+    as_number,
+    is_concrete,
+    refuse_unless,
+    show,
+    show_value,
+)
 from .._status import Status, poison, status_if
 from .._typing import ScalarLike
 from .quadrature import Table, cumulative, hermite, tabulate
@@ -61,10 +68,7 @@ class Gibbs(eqx.Module):
         if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
             raise ValueError(f"dimension={dimension!r} must be a whole number of at least 1")
         self.potential = potential
-        self.temperature = as_float(temperature, "temperature")
-        if self.temperature.ndim != 0:
-            raise ValueError(f"temperature is one number, got shape {self.temperature.shape}")
-        require_finite(self.temperature, "temperature")
+        self.temperature = as_number(temperature, "temperature")
         refuse_unless(
             self.temperature > 0,
             f"temperature={show_value(self.temperature)} must be positive: at zero the Gibbs law "

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_float, refuse_unless, require_finite, show_value
+from .._check import as_float, as_number, refuse_unless, show_value
 from .._typing import ScalarLike
 from ..linalg.matrices import Dense, Isotropic
 from .gaussian import Gaussian
@@ -44,10 +44,7 @@ class MaxwellBoltzmann(eqx.Module):
                 )
             temperature = position.temperature
         self.position = position
-        self.temperature = as_float(temperature, "temperature")
-        if self.temperature.ndim != 0:
-            raise ValueError(f"temperature is one number, got shape {self.temperature.shape}")
-        require_finite(self.temperature, "temperature")
+        self.temperature = as_number(temperature, "temperature")
         refuse_unless(
             self.temperature > 0,
             f"temperature={show_value(self.temperature)} must be positive",

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_float, refuse_unless, require_finite, show_value
+from .._check import as_number, refuse_unless, show_value
 from .._typing import MatrixLike, ScalarLike
 from ..laws.gaussian import require_positive
 from ..linalg.algebra import as_matrix
@@ -45,10 +45,7 @@ class Temperature(eqx.Module):
     value: Float[Array, ""]
 
     def __init__(self, value: ScalarLike):
-        self.value = as_float(value, "Temperature(T): T")
-        if self.value.ndim != 0:
-            raise ValueError(f"Temperature(T) takes one number, got shape {self.value.shape}")
-        require_finite(self.value, "Temperature(T): T")
+        self.value = as_number(value, "Temperature(T): T")
         refuse_unless(self.value >= 0, f"Temperature(T={show_value(self.value)}): T must be >= 0")
 
     def rate(self) -> AbstractMatrix:

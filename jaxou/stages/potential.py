@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import as_float, is_concrete, refuse_unless, require_finite, show_value
+from .._check import as_float, as_number, is_concrete, refuse_unless, require_finite, show_value
 from .._typing import ScalarLike
 from ..kernels import as_step_count
 from ..laws import Gibbs
@@ -119,6 +119,10 @@ class PotentialStage(eqx.Module):
         return False
 
     @property
+    def preconditioner(self) -> None:
+        return None
+
+    @property
     def state_dependent(self) -> bool:
         """Whether the noise is a function of the parameters."""
         return not isinstance(self.noise, AbstractMatrix | Diffusion | Temperature)
@@ -202,10 +206,7 @@ def _is_function(noise) -> bool:
 
 
 def _positive(value, name, least=None):
-    value = as_float(value, name)
-    if value.ndim != 0:
-        raise ValueError(f"{name} of a PotentialStage is one number, got shape {value.shape}")
-    require_finite(value, name)
+    value = as_number(value, name)
     good = value > 0 if least is None else value >= least
     wanted = "positive" if least is None else f"at least {least}"
     refuse_unless(good, f"{name}={show_value(value)} must be {wanted}")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import as_float, is_concrete, refuse_unless, require_finite, show_value
+from .._check import as_float, as_number, is_concrete, refuse_unless, require_finite, show_value
 from .._status import Status, status_if
 from .._typing import MatrixLike, ScalarLike
 from ..kernels import AffineGaussianKernel, as_step_count
@@ -107,10 +107,10 @@ class Stage(eqx.Module):
         self.learning_rate, self.batch_size, self.steps, self.schedule_length = as_hyper_parameter(
             learning_rate, batch_size, steps
         )
-        self.momentum = _scalar(momentum, "momentum")
-        self.weight_decay = _scalar(weight_decay, "weight_decay")
-        self.langevin_temperature = _scalar(langevin_temperature, "langevin_temperature")
-        self.population = None if population is None else _scalar(population, "population")
+        self.momentum = as_number(momentum, "momentum")
+        self.weight_decay = as_number(weight_decay, "weight_decay")
+        self.langevin_temperature = as_number(langevin_temperature, "langevin_temperature")
+        self.population = None if population is None else as_number(population, "population")
         self.has_momentum = not _is_zero(momentum)
         self.has_weight_decay = not _is_zero(weight_decay)
         self._refuse_bad_values()
@@ -153,6 +153,11 @@ class Stage(eqx.Module):
     def state_dimension(self) -> int:
         """d; 2d with momentum: (position, buffer) of the chain, (position, velocity) of the SDE."""
         return self.dimension * (2 if self.has_momentum else 1)
+
+    @property
+    def state_dependent(self) -> bool:
+        """Whether the noise is a function of the parameters: never here, see `PotentialStage`."""
+        return False
 
     @property
     def scheduled(self) -> bool:
@@ -282,7 +287,7 @@ class Stage(eqx.Module):
 
         On (position, velocity per step) with momentum.
         """
-        time = _scalar(time, "time")
+        time = as_number(time, "time")
         refuse_unless(
             time >= 0,
             f"time={show_value(time)} must be >= 0: it is flow time, learning_rate x steps",
@@ -323,14 +328,6 @@ def _constant(stage: Stage, step: int | None, what: str) -> Stage:
             else f"{what}() needs a constant learning rate and batch size: use stage.at_step(k)"
         )
     return stage if step is None else stage.at_step(step)
-
-
-def _scalar(value: ScalarLike, name: str) -> Float[Array, ""]:
-    array = as_float(value, name)
-    if array.ndim != 0:
-        raise ValueError(f"{name} must be one number, got shape {array.shape}; batch with jax.vmap")
-    require_finite(array, name)
-    return array
 
 
 def _is_zero(value) -> bool:

@@ -16,6 +16,7 @@ import scipy.sparse
 from numpy.polynomial import chebyshev, hermite_e
 
 import jaxou as ou
+from jaxou.particles.methods.heun import HeunSteps
 
 FRICTION = 1.5
 HEAT = 0.3
@@ -262,19 +263,17 @@ def well_step(method, h, twin=None):
     return step
 
 
-class IndependentHeun(eqx.Module):
+class IndependentHeun(HeunSteps):
     """Heun whose predictor has no noise: the correlation of the two stages is lost."""
 
-    plan: eqx.Module
-
-    @property
-    def dynamics(self):
-        return self.plan.dynamics
-
     def __call__(self, state, normals, tick):
-        push = self.plan.dynamics.push(state)
-        there = self.plan.dynamics.push(state + push)
-        return state + (push + there) / 2 + self.plan.dynamics.kick(state, normals)
+        push = self.dynamics.push(state)
+        there = self.dynamics.push(state + push)
+        return state + (push + there) / 2 + self.dynamics.kick(state, normals)
+
+
+def without_predicted_noise(plan):
+    return IndependentHeun(plan.dynamics, plan.ticks)
 
 
 def half_friction(plan):
@@ -284,7 +283,7 @@ def half_friction(plan):
 
 WELL = {
     "euler": (ou.EulerMaruyama(), None, 1, (0.05, 0.025, 0.0125)),
-    "heun": (ou.Heun(), IndependentHeun, 2, (0.1, 0.05, 0.025)),
+    "heun": (ou.Heun(), without_predicted_noise, 2, (0.1, 0.05, 0.025)),
     "baoab": (ou.BAOAB(FRICTION), half_friction, 2, (0.2, 0.1, 0.05)),
 }
 

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -12,11 +11,10 @@ from ...kernels import AffineGaussianKernel
 from ...laws import Gaussian
 from ...linalg import Dense, General
 from .dynamics import Dynamics, dynamics
-from .stepper import AbstractStepper, read_step
-from .stepping import walk
+from .stepper import AbstractStepper, AbstractSteps, read_step
 
 
-class SplitSteps(eqx.Module):
+class SplitSteps(AbstractSteps):
     """One BAOAB step on (x, v), or on (x, v, force) where steps are not fused.
 
     `dynamics` has h / 2 inside its force and the noise of a whole step inside its kick.
@@ -112,9 +110,9 @@ class BAOAB(AbstractStepper):
                 "BAOAB needs a stage with a constant learning rate and without momentum: its "
                 "friction is the momentum"
             )
-        if getattr(stage, "preconditioner", None) is not None:
+        if stage.preconditioner is not None:
             raise ValueError("BAOAB cannot follow a preconditioner; use EulerMaruyama()")
-        if getattr(stage, "state_dependent", False):
+        if stage.state_dependent:
             raise ValueError(
                 "BAOAB needs noise that does not depend on the parameters; use EulerMaruyama()"
             )
@@ -126,9 +124,6 @@ class BAOAB(AbstractStepper):
         numbers = ((h / 2).astype(dtype), damping.astype(dtype))
         return SplitSteps(inside, *numbers, grid.ticks)
 
-    def coordinates(self, plan) -> int:
-        return plan.dynamics.coordinates
-
     def enter(self, plan, position, velocity):
         x = plan.dynamics.enter(position)
         v = jnp.zeros_like(x) if velocity is None else plan.dynamics.enter(velocity)
@@ -137,18 +132,3 @@ class BAOAB(AbstractStepper):
     def leave(self, plan, state, dimension):
         x, v, *_ = state
         return plan.dynamics.leave(x), plan.dynamics.leave(v)
-
-    def advance(self, plan, state, noise, particles, save, stretch=None):
-        first, last = (plan.ticks[k].astype(jnp.int32) for k in (save - 1, save))
-        inside = plan.dynamics
-        return walk(
-            plan,
-            state,
-            noise,
-            particles,
-            first,
-            last,
-            fused=inside.fused,
-            kick=inside.kick.beforehand,
-            stretch=stretch,
-        )

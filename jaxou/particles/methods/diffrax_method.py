@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, UInt32
 from ..._check import as_float, is_concrete
 from ..._typing import ScalarLike
 from .dynamics import Dynamics, dynamics
-from .grid import Grid
+from .grid import flow_grid
 from .method import AbstractMethod, cast
 
 FORWARD = diffrax.ForwardMode()
@@ -66,7 +66,7 @@ class Diffrax(AbstractMethod):
         return stage.flow(stage.duration)
 
     def refuse(self, stage, saves):
-        if getattr(stage, "state_dependent", False):
+        if stage.state_dependent:
             raise ValueError(
                 "Diffrax needs noise that does not depend on the parameters, so that Ito and "
                 "Stratonovich solvers agree; use EulerMaruyama()"
@@ -78,9 +78,7 @@ class Diffrax(AbstractMethod):
             )
 
     def grid(self, stage, saves):
-        fraction = jnp.arange(saves + 1, dtype=stage.duration.dtype) / saves
-        steps = fraction * stage.steps
-        return Grid(steps, steps, fraction * stage.duration)
+        return flow_grid(stage, saves)
 
     def plan(self, stage, grid, centre, dtype, known):
         one = jnp.ones((), centre.dtype)

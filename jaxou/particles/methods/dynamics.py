@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...linalg import AbstractMatrix, Dense, Diagonal, General, Isotropic, eigh
+from ...linalg import AbstractMatrix, Dense, Diagonal, General, eigh
 from ...linalg.algebra import is_elementwise
 from ...stages import PotentialStage
 from .columns import LowRankRoot, product, square_root, times
@@ -179,7 +179,7 @@ def _times_potential(potential, factor, x):
 def _dense(root, size):
     if isinstance(root, LowRankRoot):
         return root.matmat(jnp.eye(size, dtype=root.scale.dtype))
-    return root.dense() if not isinstance(root, Isotropic) else root.value * jnp.eye(size)
+    return root.dense()
 
 
 def _scaled(root, factor):

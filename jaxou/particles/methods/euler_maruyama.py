@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -14,11 +13,10 @@ from ...stages import integrator_kernel
 from .columns import LowRankRoot, square_root, times
 from .dynamics import Dynamics, dynamics
 from .method import cast
-from .stepper import AbstractStepper, read_step
-from .stepping import walk
+from .stepper import AbstractStepper, AbstractSteps, read_step
 
 
-class ConstantSteps(eqx.Module):
+class ConstantSteps(AbstractSteps):
     """y <- y + h push(y) + sqrt(h) kick(y, z), with h and sqrt(h) inside `dynamics`."""
 
     dynamics: Dynamics
@@ -27,20 +25,8 @@ class ConstantSteps(eqx.Module):
     def __call__(self, state, normals, tick):
         return (state + self.dynamics.push(state)) + self.dynamics.kick(state, normals)
 
-    @property
-    def fused(self) -> bool:
-        return self.dynamics.fused
 
-    @property
-    def beforehand(self):
-        return self.dynamics.kick.beforehand
-
-    @property
-    def coordinates(self) -> int:
-        return self.dynamics.coordinates
-
-
-class ScheduledSteps(eqx.Module):
+class ScheduledSteps(AbstractSteps):
     """y <- y + h (pull - F y) + root (amplitude z), with h and strength from a schedule.
 
     amplitude = sqrt(h (strength x spectrum + floor)).
@@ -55,6 +41,7 @@ class ScheduledSteps(eqx.Module):
     strength: Float[Array, " lengths"]
     ticks: Float[Array, " points"]
     substeps: Float[Array, ""]
+    dynamics: None = None
 
     def __call__(self, state, normals, tick):
         step = jnp.floor((tick.astype(self.substeps.dtype) + 0.5) / self.substeps)
@@ -140,31 +127,6 @@ class EulerMaruyama(AbstractStepper):
         pull = system.drift.matvec(system.fixed_point - centre)
         parts = cast((system.drift, pull, root, spectrum, floor, sizes, strength), dtype)
         return ScheduledSteps(*parts, grid.ticks, self.substeps)
-
-    def coordinates(self, plan) -> int:
-        return plan.coordinates
-
-    def enter(self, plan, position, velocity):
-        state = super().enter(plan, position, velocity)
-        return plan.dynamics.enter(state) if isinstance(plan, ConstantSteps) else state
-
-    def leave(self, plan, state, dimension):
-        state = plan.dynamics.leave(state) if isinstance(plan, ConstantSteps) else state
-        return super().leave(plan, state, dimension)
-
-    def advance(self, plan, state, noise, particles, save, stretch=None):
-        first, last = (plan.ticks[k].astype(jnp.int32) for k in (save - 1, save))
-        return walk(
-            plan,
-            state,
-            noise,
-            particles,
-            first,
-            last,
-            fused=plan.fused,
-            kick=plan.beforehand,
-            stretch=stretch,
-        )
 
 
 def _relative_strength(stage):

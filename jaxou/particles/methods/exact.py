@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from .grid import Grid, refuse_too_many_saves, schedule_parts, step_grid
+from .grid import flow_grid, refuse_too_many_saves, schedule_parts, step_grid
 from .jumps import AbstractJump, plan_jumps
 
 
@@ -35,9 +35,7 @@ class Exact(AbstractJump):
     def grid(self, stage, saves):
         if stage.scheduled:
             return step_grid(stage, saves)
-        fraction = jnp.arange(saves + 1, dtype=stage.duration.dtype) / saves
-        steps = fraction * stage.steps
-        return Grid(steps, steps, fraction * stage.duration)
+        return flow_grid(stage, saves)
 
     def plan(self, stage, grid, centre, dtype, known):
         if stage.scheduled:

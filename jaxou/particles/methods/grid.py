@@ -41,6 +41,13 @@ def step_grid(stage, saves: int) -> Grid:
     return Grid(steps, steps, flow_times(stage, steps))
 
 
+def flow_grid(stage, saves: int) -> Grid:
+    """Save points at equal flow times, which need not be whole steps."""
+    fraction = jnp.arange(saves + 1, dtype=stage.duration.dtype) / saves
+    steps = fraction * stage.steps
+    return Grid(steps, steps, fraction * stage.duration)
+
+
 def refuse_too_many_saves(stage, saves: int) -> None:
     """At most one save point per SGD step."""
     if is_concrete(stage.steps) and float(stage.steps) < saves:

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,11 +10,10 @@ from ...kernels import AffineGaussianKernel
 from ...linalg import Isotropic
 from ...linalg.algebra import add, congruence, product
 from .dynamics import Dynamics, dynamics
-from .stepper import AbstractStepper, read_step
-from .stepping import walk
+from .stepper import AbstractStepper, AbstractSteps, read_step
 
 
-class HeunSteps(eqx.Module):
+class HeunSteps(AbstractSteps):
     """z = y + f(y) + R xi;  y <- y + (f(y) + f(z)) / 2 + R xi, with h inside f and R."""
 
     dynamics: Dynamics
@@ -64,7 +62,7 @@ class Heun(AbstractStepper):
     def refuse(self, stage, saves):
         if stage.scheduled:
             raise ValueError("Heun needs a constant learning rate; use EulerMaruyama() or SGD()")
-        if getattr(stage, "state_dependent", False):
+        if stage.state_dependent:
             raise ValueError(
                 "Heun needs noise that does not depend on the parameters (its order 2, and the "
                 "sense of Ito, are lost otherwise); use EulerMaruyama(substeps=...)"
@@ -75,27 +73,3 @@ class Heun(AbstractStepper):
         h = self.step_size(stage)
         inside = dynamics(stage, centre, dtype, known, push=h, kick=jnp.sqrt(h))
         return HeunSteps(inside, grid.ticks)
-
-    def coordinates(self, plan) -> int:
-        return plan.dynamics.coordinates
-
-    def enter(self, plan, position, velocity):
-        return plan.dynamics.enter(super().enter(plan, position, velocity))
-
-    def leave(self, plan, state, dimension):
-        return super().leave(plan, plan.dynamics.leave(state), dimension)
-
-    def advance(self, plan, state, noise, particles, save, stretch=None):
-        first, last = (plan.ticks[k].astype(jnp.int32) for k in (save - 1, save))
-        inside = plan.dynamics
-        return walk(
-            plan,
-            state,
-            noise,
-            particles,
-            first,
-            last,
-            fused=inside.fused,
-            kick=inside.kick.beforehand,
-            stretch=stretch,
-        )

@@ -10,8 +10,41 @@ from jaxtyping import Array, Float
 from ..._check import as_float, is_concrete
 from ..._typing import ScalarLike
 from ...kernels import AffineGaussianKernel, as_step_count
-from .grid import Grid, refuse_too_many_saves, step_grid
+from .dynamics import Dynamics
+from .grid import Grid, equally_spaced, refuse_too_many_saves, step_grid
 from .method import AbstractMethod, position_law
+from .stepping import walk
+
+
+class AbstractSteps(eqx.Module):
+    """The plan of a stepper: called with (state, normals, tick) it makes one step.
+
+    What a subclass has no `dynamics` for, it says itself.
+    """
+
+    ticks: eqx.AbstractVar[Float[Array, " points"]]
+    dynamics: eqx.AbstractVar[Dynamics | None]
+
+    @property
+    def fused(self) -> bool:
+        """Whether noise and update are one loop over particles."""
+        return self.dynamics.fused
+
+    @property
+    def beforehand(self) -> Any:
+        """What turns the normals of many steps into kicks at once, if that can be."""
+        return self.dynamics.kick.beforehand
+
+    @property
+    def coordinates(self) -> int:
+        """Normals per step and particle."""
+        return self.dynamics.coordinates
+
+    def enter(self, state):
+        return state if self.dynamics is None else self.dynamics.enter(state)
+
+    def leave(self, state):
+        return state if self.dynamics is None else self.dynamics.leave(state)
 
 
 def read_step(substeps: Any, step: ScalarLike | None) -> tuple[Array, Array | None]:
@@ -84,6 +117,29 @@ class AbstractStepper(AbstractMethod):
             grid = step_grid(stage, saves)
             return Grid(grid.steps * self.substeps, grid.steps, grid.times)
         total = jnp.round(stage.duration / self.step)
-        ticks = jnp.floor((jnp.arange(saves + 1, dtype=total.dtype) * total + 0.5) / saves)
+        ticks = equally_spaced(total, saves)
         flow = ticks * self.step
         return Grid(ticks, flow / stage.learning_rate, flow)
+
+    def coordinates(self, plan: AbstractSteps) -> int:
+        return plan.coordinates
+
+    def enter(self, plan: AbstractSteps, position, velocity):
+        return plan.enter(super().enter(plan, position, velocity))
+
+    def leave(self, plan: AbstractSteps, state, dimension):
+        return super().leave(plan, plan.leave(state), dimension)
+
+    def advance(self, plan: AbstractSteps, state, noise, particles, save, stretch=None):
+        first, last = (plan.ticks[k].astype(jnp.int32) for k in (save - 1, save))
+        return walk(
+            plan,
+            state,
+            noise,
+            particles,
+            first,
+            last,
+            fused=plan.fused,
+            kick=plan.beforehand,
+            stretch=stretch,
+        )

@@ -19,10 +19,14 @@ UNROLL = 4
 """Pairs of steps per loop body where noise and update are one loop over particles."""
 
 WIDE = 2**12
-"""Columns of one matrix product that are worth waiting for."""
+"""Columns of one matrix product above which more make it no faster."""
 
-CACHED = 2**18
-"""Normals (coordinates x pairs x particles) that are made and multiplied at once."""
+CACHED = 2**14
+"""Pairs of normals (coordinates x pairs x particles) that are made and multiplied at once: they and
+their products stay in a core's cache."""
+
+NARROW = 2**7
+"""Fewest columns of a matrix product."""
 
 Stretch = tuple[int, int]
 """The fewest and the most moves between two save points, where they are known before tracing."""
@@ -102,6 +106,13 @@ def _packed(body):
 
 
 def _carried(step, kick, state, noise, particles, first, last):
+    block = _columns_at_once(noise, particles)
+    if block < particles.shape[0]:
+        # a wide state is moved block by block, each through all steps
+        walk_one = lambda part: _carried(step, kick, part[0], noise, part[1], first, last)
+        split = lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], -1, block), -2, 0)
+        moved = lax.map(walk_one, jax.tree.map(split, (state, particles)))
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -2).reshape(*x.shape[1:-1], -1), moved)
     width = _pairs_at_once(kick, noise, particles)
 
     def make(start, pairs):
@@ -145,10 +156,16 @@ def _carried(step, kick, state, noise, particles, first, last):
     return lax.fori_loop(0, 2, phase, state)
 
 
+def _columns_at_once(noise, particles) -> int:
+    # a power of two, as the number of particles is
+    fit = max(CACHED // noise.coordinates, NARROW)
+    return min(particles.shape[0], 2 ** (fit.bit_length() - 1))
+
+
 def _pairs_at_once(kick, noise, particles) -> int:
     # narrow products are slower than wide ones, as long as all stays in the cache
     rows = particles.shape[0]
-    return 1 if kick is None else max(1, min(WIDE // rows, CACHED // (noise.coordinates * rows)))
+    return 1 if kick is None else max(1, min(WIDE, CACHED // noise.coordinates) // rows)
 
 
 def _bounded(pair, body, state, first, stretch: Stretch):
