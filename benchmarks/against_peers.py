@@ -66,11 +66,14 @@ def run_problem(case, problem, engines, rounds, writer) -> list[dict]:
             )
         )
     ours = next((row for row in rows if row["engine"] in peers.ENGINE), None)
+    jitted = next((row for row in rows if row["engine"] == "jaxou, in jax.jit"), None)
     for row in rows:
         row["ratio"] = None if ours is None else ours["rate_best"] / row["rate_best"]
-    if ours is not None:
-        ratios = {row["engine"]: row["ratio"] for row in rows}
-        writer.row(case=case, ratios=ratios, to=ours["engine"], **size_of(problem))
+        row["jitted"] = None if jitted is None else jitted["rate_best"] / row["rate_best"]
+    for kind, top in (("ratio", ours), ("jitted", jitted)):
+        if top is not None:
+            ratios = {row["engine"]: row[kind] for row in rows}
+            writer.row(case=case, ratios=ratios, to=top["engine"], **size_of(problem))
     return rows
 
 
@@ -139,6 +142,7 @@ def show(case, problem, rows):
           f"d = {problem.dimension}\n")  # fmt: skip
     unit = "saves" if case == "jumps" else "steps"
     header = ["engine", f"particle-{unit}/s, best", "median", "first call, s", "ours / its"]
+    header += ["jitted / its"] * (rows[0]["jitted"] is not None)
     header += ["mean x^4" if case in ("well", "kinetic") else "mean square", "should be"]
     last = {"jumps": "covariance off by (sampling)", "dense": "GFLOP/s"}.get(case)
     cells = []
@@ -151,7 +155,7 @@ def show(case, problem, rows):
             seen += " WRONG"
         line = [row["engine"] + steps, timing.rate(row["rate_best"])]
         line += [timing.rate(row["rate_median"]), f"{row['first']:.2f}"]
-        line += ["" if row["ratio"] is None else f"{row['ratio']:.2f}", seen]
+        line += [f"{row[k]:.2f}" for k in ("ratio", "jitted") if row[k] is not None] + [seen]
         line += ["" if row["expected"] is None else f"{row['expected']:.5g}"]
         if case == "jumps":
             line += [f"{row['covariance_error']:.1%} ({row['sampling_error']:.1%})"]

@@ -55,6 +55,19 @@ def final(problem, method=None):
     return call
 
 
+def jitted(problem):
+    """The same inside a function of the user's that `jax.jit` compiled, as the peers' calls are."""
+    process = chain(problem)
+    method = ou.BAOAB(problem.friction) if problem.kind == "kinetic" else ou.EulerMaruyama()
+
+    @jax.jit
+    def run(key):
+        count = problem.particles
+        return ou.simulate(process, particles=count, key=key, method=method, save=1).final
+
+    return lambda seed: run(jax.random.key(seed)).block_until_ready()
+
+
 def moments(problem, method):
     """Covariances at the save times of a run that jumps from save to save."""
     process, method = chain(problem), getattr(ou, method)()
