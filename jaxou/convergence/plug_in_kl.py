@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.scipy.special import digamma, polygamma
 from jaxtyping import Array, Float
 
-from .._typing import Scalar
+from .._typing import Scalar, ScalarLike
 from ..linalg import logabsdet
 from .null_laws import chi2_tail, noncentrality_limit, normal_quantile
 
@@ -61,7 +61,7 @@ class PlugInKL(eqx.Module):
         return jnp.maximum(near, far)
 
 
-def null_moments(n: int, rank: int) -> tuple[Scalar, Scalar]:
+def null_moments(n: ScalarLike, rank: int) -> tuple[Scalar, Scalar]:
     """Exact mean and standard deviation of KL^ under the null, n > rank.
 
     >>> mean, deviation = null_moments(1000, 2)

@@ -21,13 +21,13 @@ from .nulls import Simulated
 BARTLETT = 64
 """Dimensions up to which laws of covariances are simulated."""
 
-REPLICATES = 4_000
+REPLICATES = 2_000
 SEED = 20220831
 
 
 def replicates_of(r: int) -> int:
     """How many replicates a second or two pays for."""
-    return REPLICATES if r <= 24 else 1_500
+    return REPLICATES if r <= 16 else REPLICATES // 2
 
 
 def random_moments(key: Any, n: Any, r: int) -> Moments:

@@ -58,8 +58,8 @@ class AbstractStatistic(eqx.Module):
         """The smallest number of draws for which the statistic exists in r dimensions."""
         return r + 2 if self.standardised else 2
 
-    def used(self, n: int) -> Used:
-        """How many draws are used, and what is lost where it is not all of them."""
+    def used(self, n: int, r: int = 1) -> Used:
+        """How many of n draws in r dimensions are used, and what is lost where it is not all."""
         return Used(n, "")
 
     def pivot(self, n: int, r: int) -> tuple[float, float]:

@@ -56,7 +56,7 @@ def _time(x):
     rho = covariance / variance[None, :]
     pairs = rho[0 : 2 * (n // 2) : 2] + rho[1 : 2 * (n // 2) : 2]
     alive = jnp.cumprod((pairs > 0).astype(pairs.dtype), axis=0)
-    monotone = lax.associative_scan(jnp.minimum, pairs, axis=0)
+    monotone = lax.cummin(pairs, axis=0)
     return jnp.maximum(2 * jnp.sum(alive * monotone, axis=0) - 1, 1.0)
 
 

@@ -7,6 +7,7 @@ freedom, and all 2 r of them are independent.
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
@@ -38,8 +39,11 @@ class Equipartition(AbstractSum):
         total, square = summary
         mean = total / n
         spread = jnp.maximum(square - n * mean**2, 0.0)
-        tails = chi2_tail(spread, n - 1), chi2_below(spread, n - 1)
-        p = jnp.minimum(2 * jnp.minimum(*tails), 1.0)
+
+        def p_value(x):
+            return jnp.minimum(2 * jnp.minimum(chi2_tail(x, n - 1), chi2_below(x, n - 1)), 1.0)
+
+        p = jax.vmap(p_value)(spread)
         return jnp.abs(jnp.sqrt(n) * mean), two_sided_score(p)
 
     def finish(self, summary, n):

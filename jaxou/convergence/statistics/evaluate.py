@@ -106,7 +106,7 @@ def evaluate(
     laws = joint or None
     tests = []
     for s in statistics:
-        used = s.used(n)
+        used = s.used(n, r)
         if reasons[id(s)]:
             tests.append(Finding(s.name, s.question, None, None, None, "", "", 0, reasons[id(s)]))
             continue
@@ -157,7 +157,7 @@ def _reason(statistic, n, r, fitted) -> str:
     if fitted and statistic.about_moments:
         return "not available: constant on draws that were whitened by their own moments"
     needed = max(statistic.fewest(r), r + 2 if fitted else 2)
-    available = statistic.used(n).draws
+    available = statistic.used(n, r).draws
     if available < needed:
         return f"not available: needs at least {needed} draws in {r} dimensions, got {available}"
     return ""
@@ -200,7 +200,7 @@ _pairs = eqx.filter_jit(pair_values)
 
 
 def _numbers(statistics, z, block, fitted) -> dict[int, tuple[float, float]]:
-    n, count = len(z), as_float(len(z))
+    (n, r), count = z.shape, as_float(len(z))
     sums = tuple(s for s in statistics if isinstance(s, AbstractSum))
     own = tuple(s for s in sums if s.standardised or fitted)
     plain = tuple(s for s in sums if not (s.standardised or fitted))
@@ -213,8 +213,8 @@ def _numbers(statistics, z, block, fitted) -> dict[int, tuple[float, float]]:
     for s, pair in zip(plain + own, _finish(plain + own, _device(records), count), strict=True):
         found[id(s)] = pair
     pairs = [s for s in statistics if not isinstance(s, AbstractSum)]
-    for m in sorted({s.used(n).draws for s in pairs}):
-        group = tuple(s for s in pairs if s.used(n).draws == m)
+    for m in sorted({s.used(n, r).draws for s in pairs}):
+        group = tuple(s for s in pairs if s.used(n, r).draws == m)
         rows = jnp.asarray(z[strata(n, m)])
         for s, pair in zip(group, _pairs(group, rows, fitted), strict=True):
             found[id(s)] = pair

@@ -9,7 +9,7 @@ With y the draws whitened by their *own* mean and covariance (over 1 / n):
     Var b2 = 8 r (r+2) (n-3)(n-r-1)(n-r+1) / ((n+1)^2 (n+3)(n+5))
 
 exactly, while n b1 / 6 -> chi2_{r(r+1)(r+2)/6} and b2 -> normal need n >> 100 r: at n = 200 and
-r = 50 the limit laws reject four true claims of five at 5 %. Source: Mardia 1970,
+r = 50 the normal law of b2 rejects four true claims of five at 5 %. Source: Mardia 1970,
 doi:10.1093/biomet/57.3.519.
 """
 
@@ -19,6 +19,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from ..._check import as_float
 from .base import AbstractSum
 from .nulls import Chi2
 from .pair_sums import PairSums
@@ -68,7 +69,8 @@ class MardiaSkewness(AbstractPairs):
         each = jnp.sum((square @ tensor) * rows, axis=1)
         diagonal = jnp.sum(self.diagonal(jnp.sum(rows**2, axis=1), r))
         means = jnp.sum((each / (m - 1)) ** 2)
-        return PairSums(jnp.sum(each) - diagonal, jnp.zeros((), rows.dtype), diagonal, means)
+        sums = (jnp.sum(each) - diagonal, jnp.zeros((), rows.dtype), diagonal, means)
+        return PairSums(*(as_float(x) for x in sums))
 
     def finish(self, sums, m):
         value = (sums.cross + sums.diagonal) / m**2
@@ -77,7 +79,7 @@ class MardiaSkewness(AbstractPairs):
         return value, 2 * jnp.sqrt(first / m)
 
     def null(self, n, r, fitted=False, joint=None):
-        m = self.used(n).draws
+        m = self.used(n, r).draws
         if m <= EXACT:
             return simulated_null(self, m, r, False, joint, m)
         mean = r * (r + 2) * ((m + 1) * (r + 1) - 6) / ((m + 1) * (m + 3))

@@ -8,8 +8,9 @@ the claim E h(x, z) = 0 for every x. All statistics of a call share the tiles' i
 U is zero in the mean, and sqrt(m (m - 1)) U has a law nearly free of m.
 
 Above `pairs` draws (20,000) one draw is taken from each of 20,000 equal strata of the rows, at a
-place fixed by the counter-based generator: pairs cost the square of the draws, and a subsample
-keeps the exact null law. What is lost is power: what is seen is what 20,000 draws show.
+place fixed by the counter-based generator (above r = 64 from fewer strata, down to 5,000, at equal
+cost). Pairs cost the square of the draws, and a subsample keeps the exact null law. What is lost is
+power: what is seen is what that many draws show.
 """
 
 import abc
@@ -24,6 +25,9 @@ from .pair_sums import PairSums
 from .simulated import simulated_null
 
 PAIRS = 20_000
+MANY = 64
+"""In more dimensions a subsample gets smaller, so that its Gram matrix costs no more; but not below
+a quarter of `pairs`."""
 
 
 class AbstractPairs(AbstractStatistic):
@@ -60,18 +64,19 @@ class AbstractPairs(AbstractStatistic):
         error = jnp.sqrt(4 * first / m + 2 * second / (m * (m - 1)))
         return (sums.cross + sums.diagonal) / m**2 if self.diagonal_counts else value, error
 
-    def used(self, n):
+    def used(self, n, r=1):
         if n <= self.pairs:
             return Used(n, "")
+        m = int(self.pairs * min(1.0, max((MANY / r) ** 0.5, 0.25)))
         return Used(
-            self.pairs,
-            f"all pairs of {self.pairs:,} of the {n:,} draws, one from each stratum: sees "
-            f"deviations {(n / self.pairs) ** 0.5:.3g} times larger than all of them would show",
+            m,
+            f"all pairs of {m:,} of the {n:,} draws, one from each stratum: sees deviations "
+            f"{(n / m) ** 0.5:.3g} times larger than all of them would show",
         )
 
     def null(self, n, r, fitted=False, joint=None):
-        return simulated_null(self, self.used(n).draws, r, fitted, joint)
+        return simulated_null(self, self.used(n, r).draws, r, fitted, joint)
 
     def pivot(self, n, r):
-        m = float(self.used(int(n)).draws)
+        m = float(self.used(int(n), r).draws)
         return 0.0, (m * (m - 1)) ** 0.5

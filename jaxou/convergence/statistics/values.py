@@ -56,7 +56,7 @@ def values(
     >>> value.tolist()
     [4.5]
     """
-    n = z.shape[0]
+    n, r = z.shape
     live = jnp.ones(n, bool)
     sums = [s for s in statistics if isinstance(s, AbstractSum)]
     own = own_whitened(z) if fitted or any(s.standardised for s in sums) else z
@@ -65,8 +65,8 @@ def values(
         block = own if s.standardised or fitted else z
         found[id(s)] = s.finish(widened(s.reduce(block, live)), as_float(n))
     pairs = [s for s in statistics if not isinstance(s, AbstractSum)]
-    for m in sorted({s.used(n).draws for s in pairs}):
-        group = tuple(s for s in pairs if s.used(n).draws == m)
+    for m in sorted({s.used(n, r).draws for s in pairs}):
+        group = tuple(s for s in pairs if s.used(n, r).draws == m)
         rows = z if m == n else z[np.asarray(strata(n, m))]
         for s, pair in zip(group, pair_values(group, rows, fitted), strict=True):
             found[id(s)] = pair
