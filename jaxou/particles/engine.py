@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Float
 
 from .methods import AbstractMethod
+from .methods.barrier import made_once
 from .methods.columns import times
 from .observe import LEAF
 from .random import Stream, threefry2x32
@@ -91,7 +92,7 @@ def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
         return {"floats": floats, "counts": counts} | kept
 
     draw = machine.noises[0].at(particles, jnp.zeros((), jnp.int32))
-    position = _kept(left, lambda: act.start(chain, draw))
+    position = made_once(left > 0, lambda: act.start(chain, draw))
     velocity = jnp.zeros_like(position)
     centre = _shared(chain.stages[0].centre, keep)
     saved, ends = [jax.tree.map(lambda x: x[None], observe(position, centre, 0))], []
@@ -108,7 +109,7 @@ def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
             return state, act.leave(stage.plan, state, size)[0]
 
         def move(state, save, go=go, centre=centre, index=index):
-            state, position = _kept(left, lambda: go(state, save))
+            state, position = made_once(left > 0, lambda: go(state, save))
             return state, observe(position, centre, index)
 
         state, record = lax.scan(move, state, jnp.arange(1, stage.saves + 1, dtype=jnp.int32))
@@ -119,18 +120,6 @@ def run_tile(machine: Machine, first: Array, left: Array, rows: int) -> dict:
     out = jax.tree.map(lambda *parts: jnp.concatenate(parts), *saved)
     out |= {"ends": jnp.stack(ends)} if keep.ends else {}
     return out | ({"velocity": velocity.T} if keep.velocity else {})
-
-
-def _kept(left: Array, make: Any) -> Any:
-    """`make()` as the result of a conditional, which XLA keeps.
-
-    Otherwise it repeats the arithmetic inside every kernel that reads the result, and contracts
-    products and sums there in ways that depend on the tile's size: particles and their moments
-    would differ in last bits.
-    """
-    shapes = jax.eval_shape(make)
-    empty = lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    return lax.cond(left > 0, make, empty)
 
 
 class _Actions(NamedTuple):

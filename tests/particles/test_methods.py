@@ -101,6 +101,7 @@ def test_one_exact_jump_where_hessian_and_noise_do_not_commute(slow, fast, key):
     assert worst(run, 1, ou.Gaussian([0.0, 0.0], commuting)) > LIMIT
 
 
+@pytest.mark.slow
 def test_diffrax_against_the_exact_sampler_s_law(key):
     stage = ou.Stage(
         hessian=[[2.0, 0.6], [0.6, 1.0]],
@@ -120,6 +121,7 @@ def test_diffrax_against_the_exact_sampler_s_law(key):
     assert worst(ou.simulate(chain, particles=8_000, key=key, method=coarse), 1, law) > LIMIT
 
 
+@pytest.mark.slow
 def test_momentum_chain_and_sde(key):
     stage = ou.Stage(
         hessian=[[2.0, 0.6], [0.6, 1.0]],
@@ -166,6 +168,7 @@ def test_schedules(method, key):
     assert worst(run, 2, wrong) > LIMIT
 
 
+@pytest.mark.slow
 def test_structured_and_singular_noise(key):
     d = 6
     factor = jnp.eye(d)[:, :2]

@@ -26,7 +26,10 @@ def wide_chain(dimension, steps=20, learning_rate=0.1):
 
 
 @pytest.mark.parametrize("method", [ou.SGD(), ou.EulerMaruyama()])
-@pytest.mark.parametrize("dimension,particles,memory", [(64, 3500, 600_000), (1, 30_000, 70_000)])
+@pytest.mark.parametrize(
+    "dimension,particles,memory",
+    [pytest.param(64, 3500, 600_000, marks=pytest.mark.slow), (1, 30_000, 70_000)],
+)
 def test_bits_do_not_depend_on_memory_or_on_later_particles(
     method, dimension, particles, memory, key
 ):
@@ -46,7 +49,7 @@ def test_bits_do_not_depend_on_memory_or_on_later_particles(
         watched.moments.covariance  # noqa: B018
 
 
-@pytest.mark.parametrize("dimension", [1, 3])
+@pytest.mark.parametrize("dimension", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_stepping_does_not_depend_on_when_it_is_observed(dimension, key):
     chain = wide_chain(dimension, steps=21)
     final, each = (
@@ -84,6 +87,7 @@ def test_moments_are_those_of_the_particles(process, key):
     )
 
 
+@pytest.mark.slow
 def test_under_jit_and_grad_the_same_particles(key):
     def mean_end(rate, particles=500):
         process = two_stages().with_finetune(learning_rate=rate)

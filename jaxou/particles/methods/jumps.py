@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ...linalg import AbstractMatrix
+from ...linalg.algebra import is_elementwise
 from ...stages import PotentialStage
+from .barrier import made_once
 from .columns import LowRankRoot, square_root, times
 from .method import AbstractMethod, cast
 
@@ -59,4 +61,7 @@ class AbstractJump(AbstractMethod):
             lambda leaf: leaf[kernel], (plan.matrix, plan.offset, plan.root)
         )
         moved = times(matrix, state) + offset[:, None]
-        return moved + times(root, noise.at(particles, save))
+        if is_elementwise(root):
+            return moved + times(root, noise.at(particles, save))
+        draw = made_once(save > 0, lambda: noise.at(particles, save))
+        return moved + times(root, draw)
