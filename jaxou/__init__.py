@@ -51,7 +51,7 @@ _NAMES = {
         "Run",
         "addressed_normals",
     ),
-    "convergence": ("verdict", "Verdict"),
+    "convergence": ("verdict", "Verdict", "relaxation", "irreversibility"),
     # bounds
     "bounds": ("discrepancy", "two_stage_bound", "SaturatedRisk", "tune"),
     # from a network and data

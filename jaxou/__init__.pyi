@@ -17,6 +17,8 @@ from .bounds import discrepancy as discrepancy
 from .bounds import tune as tune
 from .bounds import two_stage_bound as two_stage_bound
 from .convergence import Verdict as Verdict
+from .convergence import irreversibility as irreversibility
+from .convergence import relaxation as relaxation
 from .convergence import verdict as verdict
 from .kernels import AffineGaussianKernel as AffineGaussianKernel
 from .laws import Gaussian as Gaussian

@@ -1,8 +1,11 @@
 """Convergence: statistics whose null laws are known, verdicts, relaxation, irreversibility."""
 
+from .claims import own_laws as own_laws
 from .control_variate import ControlledEstimate as ControlledEstimate
 from .control_variate import control_variate as control_variate
 from .control_variate import quadratic as quadratic
+from .equivalence import claimable as claimable
+from .equivalence import draws_needed as draws_needed
 from .escape import Escapes as Escapes
 from .escape import escape_times as escape_times
 from .frames import path_average as path_average
@@ -16,6 +19,8 @@ from .null_laws import noncentral_chi2_below as noncentral_chi2_below
 from .plug_in_kl import PlugInKL as PlugInKL
 from .plug_in_kl import null_moments as null_moments
 from .plug_in_kl import plug_in_kl as plug_in_kl
+from .prediction import particles_to_notice as particles_to_notice
+from .prediction import predict_power as predict_power
 from .rates import Kramers as Kramers
 from .rates import kramers_rate as kramers_rate
 from .rates import mean_first_passage as mean_first_passage
@@ -27,6 +32,5 @@ from .statistics import energy_chi2 as energy_chi2
 from .statistics import holm as holm
 from .statistics import mahalanobis_ks as mahalanobis_ks
 from .statistics import mean_chi2 as mean_chi2
-from .verdict import own_laws as own_laws
 from .verdict import verdict as verdict
 from .whitening import whiten as whiten

@@ -24,7 +24,7 @@ from ..laws import Gaussian
 from ..linalg import Dense, pinv
 from ..particles import EulerMaruyama, simulate
 from ..stages import AbstractChain, Chain, PotentialStage, Stage
-from .verdict import own_laws
+from .claims import own_laws
 
 FOLDS = 4
 """A particle's coefficients come from the other folds, which keeps the estimate unbiased."""

@@ -1,5 +1,6 @@
 """Distribution functions of the null laws: chi-square, noncentral chi-square, Kolmogorov."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import gammaincc, ndtr, ndtri
@@ -12,6 +13,7 @@ LARGE = 2_000.0
 error is then below 5e-3."""
 
 
+@jax.jit
 def chi2_tail(x: Scalar, degrees: Scalar) -> Scalar:
     """P(chi2_degrees > x).
 
@@ -26,6 +28,7 @@ def chi2_tail(x: Scalar, degrees: Scalar) -> Scalar:
     return jnp.where(degrees > LARGE, ndtr(-z), exact)
 
 
+@jax.jit
 def chi2_quantile(tail: Scalar, degrees: Scalar) -> Scalar:
     """x with P(chi2_degrees > x) = tail, by bisection.
 
@@ -36,6 +39,7 @@ def chi2_quantile(tail: Scalar, degrees: Scalar) -> Scalar:
     return bisect(lambda x: chi2_tail(x, degrees) > tail, jnp.zeros_like(top), top)
 
 
+@jax.jit
 def noncentral_chi2_below(x: Scalar, degrees: Scalar, noncentrality: Scalar) -> Scalar:
     """P(chi2_degrees(noncentrality) <= x), by Sankaran's normal approximation.
 
@@ -52,6 +56,7 @@ def noncentral_chi2_below(x: Scalar, degrees: Scalar, noncentrality: Scalar) -> 
     return ndtr((jnp.maximum(x, 0.0) / mean) ** h / spread - centre / spread)
 
 
+@jax.jit
 def noncentrality_limit(x: Scalar, degrees: Scalar, alpha: Scalar) -> Scalar:
     """The noncentrality whose law falls to x or below with probability alpha; 0 if none does.
 
@@ -63,6 +68,7 @@ def noncentrality_limit(x: Scalar, degrees: Scalar, alpha: Scalar) -> Scalar:
     return jnp.where(noncentral_chi2_below(x, degrees, jnp.zeros_like(top)) <= alpha, 0.0, limit)
 
 
+@jax.jit
 def kolmogorov_tail(x: Scalar) -> Scalar:
     """P(K > x) for Kolmogorov's limiting law.
 

@@ -12,7 +12,10 @@ so KL^ - E0 is unbiased, and KL^ itself must never be compared with zero. Under 
 a scaled chi-square law that has its exact mean and variance.
 """
 
+import functools
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import digamma, polygamma
 from jaxtyping import Array, Float
@@ -61,6 +64,7 @@ class PlugInKL(eqx.Module):
         return jnp.maximum(near, far)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def null_moments(n: ScalarLike, rank: int) -> tuple[Scalar, Scalar]:
     """Exact mean and standard deviation of KL^ under the null, n > rank.
 
@@ -76,14 +80,22 @@ def null_moments(n: ScalarLike, rank: int) -> tuple[Scalar, Scalar]:
 
 def plug_in_kl(whitened: Float[Array, "n rank"]) -> PlugInKL:
     """KL of draws from the law that whitened them; needs n > rank. Cost O(n rank^2 + rank^3)."""
-    n, rank = whitened.shape
+    n = whitened.shape[0]
+    mean = jnp.mean(whitened, axis=0)
+    centred = whitened - mean[None, :]
+    return kl_of_moments(mean, centred.T @ centred / n, n)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def kl_of_moments(
+    mean: Float[Array, " rank"], covariance: Float[Array, "rank rank"], n: int
+) -> PlugInKL:
+    """The same from the mean and the covariance (over 1/n) of n whitened draws. Cost O(rank^3)."""
+    rank = mean.shape[0]
     if n <= rank:
         raise ValueError(
             f"the plug-in KL needs more draws than dimensions, got {n} draws in rank {rank}"
         )
-    mean = jnp.mean(whitened, axis=0)
-    centred = whitened - mean[None, :]
-    covariance = centred.T @ centred / n
     trace, shift = jnp.trace(covariance), jnp.sum(mean**2)
     value = (trace - rank - logabsdet(covariance) + shift) / 2
     null_mean, null_deviation = null_moments(n, rank)

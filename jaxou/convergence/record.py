@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Test:
-    """One statistic with its null law. `p_value` is None where the test could not be made."""
+    """One statistic with its null law. `p_value` is None where the test could not be made.
+
+    `kind` says how the null law is known ("exact", "asymptotic", "simulated"), `used` how many
+    particles were looked at, `adjusted` is Holm's correction over all tests and stages, and
+    `reason` why a test was not made or what it lost by not using every particle.
+    """
 
     name: str
     question: str
@@ -15,6 +20,9 @@ class Test:
     p_value: float | None
     adjusted: float | None = None
     reason: str = ""
+    standard_error: float | None = None
+    kind: str = ""
+    used: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,18 +58,44 @@ class Detectable:
     """The smallest deviations that this many particles would have shown with probability `power`.
 
     `variance`: relative error common to all variances. `shift`: length of a shift of the mean in
-    the law's own units. `kl`: nats, None where the KL is not available.
+    the law's own units. `covariance`: Frobenius norm of an error of the covariance, in those units.
+    `kl`: nats, None where the KL is not available. All are 0 for a law that is one point, whose
+    particles have no freedom.
     """
 
     variance: float
     shift: float
+    covariance: float | None
     kl: float | None
     power: float
 
 
 @dataclass(frozen=True)
+class Equivalence:
+    """The claim "KL to the Gibbs law is below `margin` with `confidence`", and what it needs.
+
+    `shown` is None without a margin. `smallest_margin`: what this many particles show with
+    probability 0.8, given how far their law is from the Gibbs law; `particles_needed`: how many
+    show `margin` (None: no number does, `reason` says why).
+    """
+
+    margin: float | None
+    shown: bool | None
+    confidence: float
+    smallest_margin: float | None
+    particles_needed: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class StageVerdict:
-    """One stage's end compared with the law that it must have."""
+    """One stage's end compared with the law that it must have, and with two that it approaches.
+
+    `p_value` is the family's: how often all tests of all stages together would show a smallest
+    p-value like this stage's, were every law right; `family` says how it was found. `own`, `steady`
+    and `gibbs` are the particles' distances to their own law, to the steady law of their method and
+    to the Gibbs law of the SDE.
+    """
 
     name: str
     law: str
@@ -69,22 +103,31 @@ class StageVerdict:
     rank: int
     dimension: int
     tests: tuple[Test, ...]
+    p_value: float | None
+    family: str
     decision: str
     own: Divergence
+    steady: Divergence
     gibbs: Divergence
     budget: Budget
-    detectable: Detectable
-    equivalent: bool | None
+    detectable: Detectable | None
+    equivalence: Equivalence
     notes: tuple[str, ...] = ()
+
+    @property
+    def equivalent(self) -> bool | None:
+        """Whether the margin to the Gibbs law is shown to hold; None without a margin."""
+        return self.equivalence.shown
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether a run has the law it must have, and how far it is from equilibrium.
 
-    `decision` is "consistent" or "rejected" for the family of all tests together at `level`;
-    "consistent" is not "converged". Convergence is `equivalent`: with confidence, KL to the Gibbs
-    law is below `margin` at every stage's end (None without a margin).
+    `decision` is "consistent" or "rejected" for the family of all tests of all stages together at
+    `level`, or "untested" where no law is known; "consistent" is not "converged". Convergence is
+    `equivalent`: with confidence, KL to the Gibbs law is below `margin` at every stage's end (None
+    without a margin).
     """
 
     stages: tuple[StageVerdict, ...]
@@ -94,8 +137,8 @@ class Verdict:
 
     @property
     def decision(self) -> str:
-        rejected = any(stage.decision == "rejected" for stage in self.stages)
-        return "rejected" if rejected else "consistent"
+        found = {stage.decision for stage in self.stages}
+        return next((d for d in ("rejected", "consistent") if d in found), "untested")
 
     @property
     def equivalent(self) -> bool | None:
@@ -105,10 +148,10 @@ class Verdict:
 
     def as_dict(self) -> dict:
         """Numbers, strings and None only: ready for JSON."""
-        return dataclasses.asdict(self) | {
-            "decision": self.decision,
-            "equivalent": self.equivalent,
-        }
+        record = dataclasses.asdict(self)
+        for stage, mine in zip(record["stages"], self.stages, strict=True):
+            stage["equivalent"] = mine.equivalent
+        return record | {"decision": self.decision, "equivalent": self.equivalent}
 
     def __str__(self) -> str:
         from .text import page

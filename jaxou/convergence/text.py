@@ -1,6 +1,6 @@
 """A verdict in words, for a reader who has not read the theory."""
 
-from .record import Divergence, StageVerdict, Verdict
+from .record import Detectable, Divergence, StageVerdict, Verdict
 
 
 def number(value: float | None) -> str:
@@ -8,16 +8,19 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
+ANSWERS = {
+    "consistent": "CONSISTENT: no test found a difference between the particles and the law they "
+    "must have.",
+    "rejected": "REJECTED: the particles do not have the law they must have.",
+    "untested": "UNTESTED: no law is known that these particles must have.",
+}
+
+
 def page(verdict: Verdict) -> str:
     """The whole verdict as text."""
     count = sum(test.p_value is not None for stage in verdict.stages for test in stage.tests)
-    answer = {
-        "consistent": "CONSISTENT: no test found a difference between the particles and the law "
-        "they must have.",
-        "rejected": "REJECTED: the particles do not have the law they must have.",
-    }[verdict.decision]
     lines = [
-        answer,
+        ANSWERS[verdict.decision],
         f"({count} tests on particles moved by {verdict.method}; all together raise a false alarm "
         f"with probability at most {verdict.level:g})",
     ]
@@ -40,28 +43,25 @@ def page(verdict: Verdict) -> str:
 
 
 def _stage(stage: StageVerdict) -> list[str]:
+    head = f"{stage.name}: {stage.decision}"
+    if stage.p_value is None:
+        return [f"{head}  ({stage.own.reason})", *_notes(stage)]
     lines = [
-        f"{stage.name}: {stage.decision}  ({stage.particles} particles against {stage.law}, "
-        f"{stage.rank} of {stage.dimension} directions tested)"
+        f"{head}  ({stage.particles:,} particles against {stage.law}, "
+        f"{stage.rank} of {stage.dimension} directions tested)",
+        f"  all tests together     p = {number(stage.p_value)}   ({stage.family})",
     ]
     for test in stage.tests:
         if test.p_value is None:
             lines.append(f"  {test.name:<22} {test.reason}")
             continue
-        lines.append(
-            f"  {test.name:<22} p = {number(test.p_value)}, corrected {number(test.adjusted)}"
-            f"   {test.question}"
-        )
-    found = stage.detectable
-    parts = [
-        f"all variances off by {100 * found.variance:.2g} %",
-        f"the mean off by {number(found.shift)} standard deviations",
-    ]
-    if found.kl is not None:
-        parts.append(f"KL of {number(found.kl)} nats")
-    lines.append(f"  would have seen ({100 * found.power:.0f} % sure): " + "; or ".join(parts))
+        part = f", {test.used:,} of them" if 0 < test.used < stage.particles else ""
+        lines.append(f"  {test.name:<22} p = {number(test.p_value):<8} {test.question}{part}")
+    if stage.detectable is not None:
+        lines.append(_seen(stage.detectable))
     lines.append("  distance to that law:  " + _divergence(stage.own))
-    lines.append("  distance to the Gibbs law:  " + _divergence(stage.gibbs))
+    lines.append("  to the steady law of its steps:  " + _divergence(stage.steady))
+    lines.append("  to the Gibbs law:  " + _divergence(stage.gibbs))
     budget = stage.budget
     lines.append(
         f"  why the moments differ from Gibbs, in nats: finite sample {number(budget.sampling)}, "
@@ -69,10 +69,42 @@ def _stage(stage: StageVerdict) -> list[str]:
     )
     if budget.reason:
         lines.append(f"    ({budget.reason})")
-    if stage.equivalent is not None:
-        shown = "shown" if stage.equivalent else "not shown"
-        lines.append(f"  within the margin of the Gibbs law: {shown}")
-    return lines + [f"  note: {note}" for note in stage.notes]
+    return lines + _claim(stage) + _notes(stage)
+
+
+def _seen(found: Detectable) -> str:
+    parts = [
+        f"all variances off by {100 * found.variance:.2g} %",
+        f"the mean off by {number(found.shift)} standard deviations",
+    ]
+    if found.covariance is not None:
+        parts.append(f"the covariance off by {number(found.covariance)} (Frobenius norm)")
+    if found.kl is not None:
+        parts.append(f"KL of {number(found.kl)} nats")
+    return f"  would have seen ({100 * found.power:.0f} % sure): " + "; or ".join(parts)
+
+
+def _claim(stage: StageVerdict) -> list[str]:
+    claim, lines = stage.equivalence, []
+    if claim.shown is not None:
+        lines.append(
+            f"  within {claim.margin:g} nats of the Gibbs law: "
+            + ("shown" if claim.shown else "not shown")
+        )
+    if claim.smallest_margin is not None:
+        lines.append(
+            f"  the smallest margin that {stage.particles:,} particles can show: "
+            f"{number(claim.smallest_margin)} nats"
+        )
+    if claim.margin is not None and claim.particles_needed is not None:
+        lines.append(f"  particles that show {claim.margin:g}: {claim.particles_needed:,}")
+    elif claim.margin is not None and claim.reason:
+        lines.append(f"  no number of particles shows {claim.margin:g}: {claim.reason}")
+    return lines
+
+
+def _notes(stage: StageVerdict) -> list[str]:
+    return [f"  note: {note}" for note in stage.notes]
 
 
 def _divergence(kl: Divergence) -> str:

@@ -25,3 +25,5 @@ from jaxou.plots._spectra import spectra as spectra
 from jaxou.plots._style import COLOURS as COLOURS
 from jaxou.plots._style import mark_stage_change as mark_stage_change
 from jaxou.plots._style import style as style
+from jaxou.plots._verdict import p_values_of as p_values_of
+from jaxou.plots._verdict import verdict as verdict

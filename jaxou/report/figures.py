@@ -171,6 +171,17 @@ def calibration(numbers: dict[str, Any], arrays: Any) -> Figure:
     return figure
 
 
+def verdict(numbers: dict[str, Any], arrays: Any) -> Figure:
+    """The p-value of every test of both stages."""
+    found = {
+        WORDS[name]: {t["name"]: t["p_value"] for t in numbers["verdicts"][name]["tests"]}
+        for name in STAGES
+    }
+    figure = Figure(figsize=(6.8, 4.4))
+    plots.verdict(found, ax=figure.subplots())
+    return figure
+
+
 FIGURES: dict[str, Callable[..., Figure]] = {
     "trajectories": trajectories,
     "clouds": clouds,
@@ -179,6 +190,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "bound_map": bound_map,
     "spectra": spectra,
     "calibration": calibration,
+    "verdict": verdict,
 }
 
 

@@ -191,6 +191,13 @@ def _converged(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
             "Are the particles where theory puts them at that very step? On the dashed line: yes. "
             "Green: real SGD against the same law.",
         ),
+        page.figure(
+            pictures.get("verdict"),
+            "p-values of all tests of both stages on a logarithmic axis",
+            "Every test of the particles against the law that theory gives them at that very step. "
+            "A dot is how often a right law would look at least this odd; in the grey area one "
+            "test would object even among so many.",
+        ),
         page.bullets(
             f"<b>{WORDS[name].capitalize()}</b>: {numbers['verdicts'][name]['detail']}"
             for name in STAGES

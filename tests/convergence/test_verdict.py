@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import equinox as eqx
 import jax
@@ -38,7 +39,10 @@ def test_the_right_process_is_consistent_and_budgeted(run):
     verdict = ou.verdict(run, process())
     assert verdict.decision == "consistent" and verdict.equivalent is None
     for stage, own in zip(verdict.stages, process().stages, strict=True):
-        assert stage.rank == 2 and len(stage.tests) == 4
+        assert stage.rank == 2 and len(stage.tests) == 10
+        assert stage.p_value >= 0.01
+        true = float(process().law(stage.name, step=own.steps).kl(own.gibbs()))
+        assert true < stage.equivalence.smallest_margin < 1.1 * true + 0.01
         law = process().law(stage.name, step=own.steps)
         assert stage.budget.step_bias == pytest.approx(float(own.stationary().kl(own.gibbs())))
         assert stage.budget.distance == pytest.approx(float(law.kl(own.stationary())))
@@ -93,8 +97,9 @@ def test_equivalence_is_shown_only_near_equilibrium():
 def test_page_and_numbers(run):
     verdict = ou.verdict(run, process(), margin=0.05)
     text = str(verdict)
-    for words in ("CONSISTENT", "pretrain", "finetune", "would have seen", "finite sample", "KL"):
-        assert words in text
+    words = ("CONSISTENT", "pretrain", "finetune", "would have seen", "finite sample", "KL")
+    for word in (*words, "smallest margin", "steady law of its steps"):
+        assert word in text
     assert json.loads(json.dumps(verdict.as_dict()))["decision"] == "consistent"
     with pytest.raises(dataclasses.FrozenInstanceError):
         verdict.level = 0.5
@@ -129,8 +134,45 @@ def test_more_dimensions_than_particles():
     verdict = ou.verdict(run, chain)
     assert verdict.decision == "consistent"
     assert "needs more than 150 particles" in str(verdict)
+    assert math.isinf(verdict.stages[0].equivalence.smallest_margin)
     wrong = ou.Chain([stage.replace(batch_size=8 / 1.1)], initial=chain.initial)
     assert ou.verdict(run, wrong).decision == "rejected"
+
+
+def test_a_run_that_kept_no_particles_is_judged_by_its_moments():
+    arguments = dict(particles=300_000, key=jax.random.key(2), final=False)
+    run = ou.simulate(process(), **arguments)
+    verdict = ou.verdict(run, process(), margin=0.5)
+    assert verdict.decision == "consistent" and "kept no particles" in str(verdict)
+    assert {t.name for t in verdict.stages[0].tests} >= {"mean", "covariance", "all moments (KL)"}
+    assert verdict.stages[0].gibbs.upper > 0
+    wrong = process().with_finetune(batch_size=4 / 1.02)
+    assert ou.verdict(run, wrong).stages[1].decision == "rejected"
+    bare = ou.simulate(process(), observe=ou.Moments(covariance=False), **arguments)
+    with pytest.raises(ValueError, match="kept variances only"):
+        ou.verdict(bare, process())
+
+
+def test_a_loss_that_is_not_quadratic_is_held_against_its_gibbs_law():
+    def well(temperature=0.2):
+        stage = ou.PotentialStage(
+            lambda x: jnp.sum((x**2 - 1) ** 2) / 4,
+            dimension=1,
+            noise=ou.Temperature(temperature),
+            learning_rate=0.01,
+            steps=4_000,
+        )
+        return ou.Chain([stage], initial=ou.Gaussian([0.0], 1.0))
+
+    run = ou.simulate(well(), particles=4_096, key=jax.random.key(0), method=ou.Heun())
+    verdict = ou.verdict(run, well())
+    assert verdict.decision == "consistent" and "Gibbs law exp(-U / T)" in str(verdict)
+    assert "closed form" in verdict.stages[0].own.reason
+    assert ou.verdict(run, well(0.25)).decision == "rejected"
+    # noise that depends on the state: no law is known, and the verdict says so
+    other = well().stages[0].replace(noise=lambda x: 1 + x**2)
+    untested = ou.verdict(run, ou.Chain([other], initial=well().initial))
+    assert untested.decision == "untested" and "temperature" in str(untested)
 
 
 def test_refusals(run):

@@ -108,3 +108,18 @@ def test_current_as_streams_or_none_at_all(ax):
         plots.current([0.0, 0.0], np.eye(2), r, directions=(0, 5), ax=ax)
     with pytest.raises(ValueError, match="stream"):
         plots.current([0.0, 0.0], np.eye(2), r, kind="arrows", ax=ax)
+
+
+def test_verdict_draws_every_p_value_where_it_is(ax):
+    found = {
+        "pretrain": {"mean": 0.3, "shape": 1e-20, "all moments (KL)": None},
+        "finetune": {"mean": 0.9, "shape": 0.02, "all moments (KL)": 0.5},
+    }
+    plots.verdict(found, level=0.01, ax=ax)
+    first, second = (line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(first.get_xdata(), [0.3, 1e-16])
+    np.testing.assert_allclose(second.get_xdata(), [0.9, 0.02, 0.5])
+    np.testing.assert_allclose(second.get_ydata() - first.get_ydata()[0], [0.32, 1.32, 2.32])
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(found["finetune"])
+    low, high = ax.get_xlim()
+    assert low < 1e-16 < 1 < high

@@ -10,9 +10,12 @@ from .equipartition import Equipartition as Equipartition
 from .evaluate import Finding as Finding
 from .evaluate import Findings as Findings
 from .evaluate import evaluate as evaluate
+from .evaluate import judged as judged
 from .family import Family as Family
 from .family import holm as holm
 from .family import min_p as min_p
+from .family import smallest_p_law as smallest_p_law
+from .from_moments import evaluate_moments as evaluate_moments
 from .kl import MomentsKL as MomentsKL
 from .lag import LagAntisymmetry as LagAntisymmetry
 from .lag import LagCovariance as LagCovariance

@@ -98,12 +98,23 @@ def evaluate(
     statistics = tuple(statistics)
     z = _checked(z, block)
     n, r = z.shape
-    reasons = {id(s): _reason(s, n, r, fitted) for s in statistics}
-    able = tuple(s for s in statistics if not reasons[id(s)])
+    able = tuple(s for s in statistics if not _reason(s, n, r, fitted))
     numbers = _numbers(able, z, block, fitted)
     if joint is True:
         joint = joint_null(able, n, r, fitted=fitted) if r <= JOINT_RANK else None
-    laws = joint or None
+    return judged(statistics, numbers, n, r, fitted, joint or None)
+
+
+def judged(
+    statistics: tuple,
+    numbers: dict[int, tuple[float, float]],
+    n: int,
+    r: int,
+    fitted: bool,
+    laws: Joint | None,
+) -> Findings:
+    """P-values and the family's decision from (value, standard error) by `id(statistic)`."""
+    reasons = {id(s): _reason(s, n, r, fitted) for s in statistics}
     tests = []
     for s in statistics:
         used = s.used(n, r)

@@ -4,6 +4,7 @@ import abc
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammainc, ndtr, ndtri
@@ -103,6 +104,7 @@ class Chi2(AbstractNull):
         return self.shift + self.unit * chi2_quantile(as_float(tail), self.degrees)
 
 
+@jax.jit
 def chi2_below(x: Scalar, degrees: Scalar) -> Scalar:
     """P(chi2_degrees < x), accurate where it is small.
 
@@ -233,6 +235,7 @@ class Simulated(AbstractNull):
         return self.offset + x / self.factor
 
 
+@jax.jit
 def _tail(ascending, x):
     count = ascending.shape[0]
     k = max(int(TAIL * count), 2)
@@ -267,6 +270,7 @@ class Distribution(AbstractNull):
         return bisect(lambda x: self.tail(x) > tail, -far, far)
 
 
+@jax.jit
 def tracy_widom_tail(x: Scalar) -> Scalar:
     """P(TW_1 > x), Tracy and Widom's law for real matrices, by a shifted gamma law.
 

@@ -7,16 +7,34 @@ from typing import Any
 
 from ...config import RunConfig
 from ...convergence import verdict
+from ...convergence.statistics import (
+    Covariance,
+    Equipartition,
+    MahalanobisKS,
+    MeanChi2,
+    MomentsKL,
+    TotalVariance,
+)
 from ...stages import TwoStage
 from .cache import Numbers
 
 SETTLED = 0.05
 """KL to the Gibbs law, in nats, below which a set of directions is called settled."""
 
+STATISTICS = (
+    MeanChi2(),
+    TotalVariance(),
+    Covariance(),
+    MomentsKL(),
+    Equipartition(),
+    MahalanobisKS(),
+)
+"""Those whose null laws need no simulation in hundreds of dimensions."""
+
 
 def judge(config: RunConfig, run: Any, training: TwoStage, theory: Numbers) -> Numbers:
     """Test the particles at the end of each stage, and say what was found in words."""
-    found = verdict(run, training)
+    found = verdict(run, training, statistics=STATISTICS)
     numbers: Numbers = {}
     for stage, full in zip(found.stages, found.as_dict()["stages"], strict=True):
         steep = theory[stage.name]["kl_to_gibbs_tracked"]
@@ -35,7 +53,7 @@ def _law(stage: Any, level: float) -> str:
         worst = min((t for t in stage.tests if t.adjusted is not None), key=lambda t: t.adjusted)
         return (
             "The particles do <b>not</b> have the law that theory gives them: the test of the "
-            f"{worst.name} objects (corrected p = {worst.adjusted:.2g})."
+            f"{worst.name} objects most (all tests together: p = {stage.p_value:.2g})."
         )
     seen = stage.detectable
     return (
@@ -81,9 +99,20 @@ def _detail(stage: Any) -> str:
     )
     return (
         f"{stage.particles:,} particles against {stage.law}, in {stage.rank} of "
-        f"{stage.dimension} directions. Tests of their law: {tests}. Distance to the Gibbs law, "
-        f"in all directions: {distance}. Why their moments differ from the Gibbs law, in nats: "
-        f"{reasons}."
+        f"{stage.dimension} directions. All tests together: p = {stage.p_value:.2g} "
+        f"({stage.family}). Each test: {tests}. Distance to the Gibbs law, in all directions: "
+        f"{distance}. Why their moments differ from the Gibbs law, in nats: {reasons}. "
+        + _smallest(stage)
+    )
+
+
+def _smallest(stage: Any) -> str:
+    claim = stage.equivalence
+    if claim.smallest_margin is None:
+        return f"No distance to the Gibbs law can be claimed: {claim.reason}."
+    return (
+        f"The smallest distance to the Gibbs law that {stage.particles:,} particles can be shown "
+        f"to keep within is {claim.smallest_margin:.3g} nats."
     )
 
 
