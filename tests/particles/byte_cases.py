@@ -19,20 +19,25 @@ import numpy as np
 
 import jaxou as ou
 
-OBSERVE = (
-    ou.Paths(2_500),
-    ou.Histogram(bins=64, range=(-3.0, 5.0)),
-    ou.Statistic(lambda x: {"left": x[0] < 0.5, "square": x**2}),
-    ou.Energy(),
-)
-PARTICLES = {"steps": 60_001, "jumps": 30_003}
-METHODS = {"steps": ou.EulerMaruyama(), "jumps": ou.SGD()}
-SAVES = {"steps": 3, "jumps": 4}
+PARTICLES = {"steps": 60_001, "jumps": 30_003, "dense": 30_001, "wide": 30_003}
+METHODS = {"jumps": ou.SGD()}
+SAVES = {"steps": 3, "jumps": 4, "dense": 2, "wide": 2}
+
+
+def observers():
+    """One of each kind; made late, because arrays start JAX's backend."""
+    return (
+        ou.Paths(2_500),
+        ou.Histogram(bins=64, range=(-3.0, 5.0)),
+        ou.Statistic(lambda x: {"left": x[0] < 0.5, "square": x**2}),
+        ou.Energy(),
+    )
 
 
 def chain(case):
-    """One dimension for `steps`; three, dense, with nothing that commutes, for `jumps`."""
-    d = {"steps": 1, "jumps": 3}[case]
+    """One dimension for `steps`; dense, with nothing that commutes, for all others: unrolled up to
+    eight dimensions, and by matrix products (`wide`)."""
+    d = {"steps": 1, "jumps": 3, "dense": 3, "wide": 24}[case]
     rng = np.random.default_rng(d)
     b, g = rng.normal(size=(2, d, d)) / np.sqrt(d)
     stage = ou.Stage(
@@ -57,9 +62,9 @@ def make(case, **options):
     wanted = dict(
         particles=PARTICLES[case],
         key=jax.random.key(11),
-        method=METHODS[case],
+        method=METHODS.get(case, ou.EulerMaruyama()),
         save=SAVES[case],
-        observe=OBSERVE,
+        observe=observers(),
         progress=False,
     )
     return arrays(ou.simulate(chain(case), **(wanted | options)))
