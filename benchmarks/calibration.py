@@ -43,7 +43,7 @@ def p_values(statistics, n, r, seeds, joint):
         rng, values = np.random.default_rng(314159), []
         for _ in range(seeds):
             z = rng.standard_normal((n, r), dtype=np.float32)
-            values.append([t.value for t in evaluate(statistics, z, joint=False).tests])
+            values.append([t.statistic for t in evaluate(statistics, z, joint=False).tests])
         values = jax.numpy.asarray(values)
     columns = [jax.lax.map(law.p_value, values[:, k]) for k, law in enumerate(laws)]
     return np.stack([np.asarray(c, float) for c in columns], axis=1), laws

@@ -1,11 +1,22 @@
 """Strict settings for every test: float64, no silent broadcasting or promotion, no warnings."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 # OpenBLAS's own threads fight with XLA's over two cores; one BLAS thread is faster and calmer.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# What one process compiles, the others (workers, commands under test) need not compile again. The
+# first process makes the folder, and the ones that it starts inherit the name.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    cache = tempfile.mkdtemp(prefix="jaxou-tests-")
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # problems, oracles and other shared cases live beside this file and beside the tests
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "particles"))

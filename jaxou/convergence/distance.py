@@ -1,6 +1,7 @@
 """How far particles are from a law in KL, with a confidence limit, and the claim made of it."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,23 +21,24 @@ def divergence(
     law: Gaussian | None,
     rounding: float,
     origin: np.ndarray,
-    true: Gaussian,
+    exact: Any,
     reason: str,
 ) -> Divergence:
-    """KL(particles || law) by their moments; `true` is the law that they have if all is right."""
+    """KL(particles || law) by their moments.
+
+    `exact`: the terms of KL(own law || law), None where `law` is the particles' own; `reason`: why
+    there is no law.
+    """
     none = lambda why: Divergence(None, None, CONFIDENCE, why)
     if law is None:
         return none("not available: " + reason)
-    if law is not true:
-        exact = true.kl_terms(law)
-        if int(exact.rank) != int(exact.reference_rank) or not math.isfinite(float(exact.value)):
-            return none(
-                f"infinite: the run moves in {int(exact.rank)} directions, the law in "
-                f"{int(exact.reference_rank)}"
-            )
+    if exact is not None:
+        ranks = int(exact.rank), int(exact.reference_rank)
+        if ranks[0] != ranks[1] or not math.isfinite(float(exact.value)):
+            return none(f"infinite: the run moves in {ranks[0]} directions, the law in {ranks[1]}")
     # what is narrow for either law is lost in the rounding
     white = whitening(law, sample, rounding, origin)
-    if law is not true and white.unresolved:
+    if exact is not None and white.unresolved:
         why = f"not available: {white.unresolved} directions are narrower than the rounding"
         return none(why + "; use dtype=jnp.float64")
     if not white.rank:

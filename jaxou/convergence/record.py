@@ -3,26 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Test:
-    """One statistic with its null law. `p_value` is None where the test could not be made.
-
-    `kind` says how the null law is known ("exact", "asymptotic", "simulated"), `used` how many
-    particles were looked at, `adjusted` is Holm's correction over all tests and stages, and
-    `reason` why a test was not made or what it lost by not using every particle.
-    """
-
-    name: str
-    question: str
-    statistic: float | None
-    null: str
-    p_value: float | None
-    adjusted: float | None = None
-    reason: str = ""
-    standard_error: float | None = None
-    kind: str = ""
-    used: int = 0
+from .statistics import Test
 
 
 @dataclass(frozen=True)

@@ -132,9 +132,8 @@ def _examine(run: Run, k: int, claim: Claim, statistics: tuple) -> _Stage:
         "its steps were too large for it: no closed form separates the two. Run it longer, and "
         "with more substeps"
     )
-    tests = tuple(_test(t) for t in found.tests)
     return empty._replace(
-        rank=scores.shape[1], tests=tests, family=found.family.p_value, how=how, notes=(note,)
+        rank=scores.shape[1], tests=found.tests, family=found.family.p_value, how=how, notes=(note,)
     )
 
 
@@ -152,7 +151,7 @@ def _examine_gaussian(run: Run, k: int, claim: Claim, statistics: tuple) -> _Sta
             "the run kept no particles: its moments alone were tested, and nothing was seen of its "
             "shape. simulate(..., final=True) keeps them",
         )
-    tests = () if found is None else tuple(_test(t) for t in found.tests)
+    tests = () if found is None else found.tests
     family, how = (None, "") if found is None else (found.family.p_value, found.family.how)
     if leak > 0:
         # an exact statement: directions without noise do not move, up to rounding
@@ -161,20 +160,30 @@ def _examine_gaussian(run: Run, k: int, claim: Claim, statistics: tuple) -> _Sta
         tests += (Test("flat directions", question, leak, "rounding", p, kind="exact"),)
         family = p if family is None else min(family, p) if p == 0 else family
         how = how or "exact"
-    distance = lambda law: divergence(sample, law, rounding, origin, claim.own, claim.reason)
-    steady = None if claim.steady is None else float(claim.own.kl(claim.steady))
+    exact = [
+        None if law is None else claim.own.kl_terms(law) for law in (claim.steady, claim.gibbs)
+    ]
+    distance = lambda law, exact, why: divergence(sample, law, rounding, origin, exact, why)
+    to_steady, truth = (None if terms is None else float(terms.value) for terms in exact)
     both = claim.gibbs is not None and claim.steady is not None
-    mine = divergence(sample, claim.own, rounding, origin, claim.own, "")
     budget = Budget(
         _null_mean(own.rank, sample.count),
         float(claim.steady.kl(claim.gibbs)) if both else None,
-        steady,
+        to_steady,
         claim.reason,
     )
-    truth = None if claim.gibbs is None else float(claim.own.kl(claim.gibbs))
-    to_steady, to_gibbs = distance(claim.steady), distance(claim.gibbs)
     return _Stage(
-        claim, own.rank, tests, family, how, mine, to_steady, to_gibbs, budget, truth, notes
+        claim,
+        own.rank,
+        tests,
+        family,
+        how,
+        distance(claim.own, None, ""),
+        distance(claim.steady, exact[0], claim.reason),
+        distance(claim.gibbs, exact[1], claim.reason),
+        budget,
+        truth,
+        notes,
     )
 
 
@@ -197,21 +206,6 @@ def _null_mean(rank: int, n: int) -> float | None:
     if not 0 < rank < n:
         return None
     return float(null_moments(n, rank)[0])
-
-
-def _test(t) -> Test:
-    return Test(
-        t.name,
-        t.question,
-        t.value,
-        t.null,
-        t.p_value,
-        None,
-        t.note,
-        t.standard_error,
-        t.kind,
-        t.used,
-    )
 
 
 def _detectable(found: _Stage, n: int, level: float) -> Detectable | None:

@@ -7,8 +7,8 @@ from .effective_size import EffectiveSize as EffectiveSize
 from .effective_size import effective_size as effective_size
 from .energy_distance import EnergyDistance as EnergyDistance
 from .equipartition import Equipartition as Equipartition
-from .evaluate import Finding as Finding
 from .evaluate import Findings as Findings
+from .evaluate import Test as Test
 from .evaluate import evaluate as evaluate
 from .evaluate import judged as judged
 from .family import Family as Family

@@ -23,34 +23,37 @@ JOINT_RANK = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
-    """One statistic of the draws. Numbers are None where it could not be computed: see `note`.
+class Test:
+    """One statistic of the draws with its null law. Numbers are None where it could not be made.
 
-    `null` names the law under the claim and `kind` how it is known; `used` counts the draws that
-    were looked at.
+    `null` names the law under the claim and `kind` says how it is known ("exact", "asymptotic",
+    "simulated"); `used` counts the draws that were looked at; `reason` says why a test was not
+    made, or what it lost by not using every draw; `adjusted` is Holm's correction over all tests
+    of a verdict.
     """
 
     name: str
     question: str
-    value: float | None
-    standard_error: float | None
-    p_value: float | None
-    null: str
-    kind: str
-    used: int
-    note: str = ""
+    statistic: float | None = None
+    null: str = ""
+    p_value: float | None = None
+    adjusted: float | None = None
+    reason: str = ""
+    standard_error: float | None = None
+    kind: str = ""
+    used: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
     """All statistics, and the family-wise p-value of the smallest of their p-values."""
 
-    tests: tuple[Finding, ...]
+    tests: tuple[Test, ...]
     family: Family
     draws: int
     rank: int
 
-    def __getitem__(self, name: str) -> Finding:
+    def __getitem__(self, name: str) -> Test:
         for test in self.tests:
             if test.name == name:
                 return test
@@ -92,7 +95,7 @@ def evaluate(
 
     >>> from .mean import MeanChi2
     >>> found = evaluate((MeanChi2(),), np.array([[1.0], [-1.0], [0.5], [-0.5]]), joint=False)
-    >>> found["mean"].value, found.family.p_value
+    >>> found["mean"].statistic, found.family.p_value
     (0.0, 1.0)
     """
     statistics = tuple(statistics)
@@ -117,18 +120,14 @@ def judged(
     reasons = {id(s): _reason(s, n, r, fitted) for s in statistics}
     tests = []
     for s in statistics:
-        used = s.used(n, r)
         if reasons[id(s)]:
-            tests.append(Finding(s.name, s.question, None, None, None, "", "", 0, reasons[id(s)]))
+            tests.append(Test(s.name, s.question, reason=reasons[id(s)]))
             continue
         value, error = numbers[id(s)]
-        null = s.null(n, r, fitted, laws)
+        null, used = s.null(n, r, fitted, laws), s.used(n, r)
+        made = dict(reason=used.text, standard_error=error, kind=null.kind, used=used.draws)
         p = float(null.p_value(value))
-        tests.append(
-            Finding(
-                s.name, s.question, value, error, p, null.text, null.kind, used.draws, used.text
-            )
-        )
+        tests.append(Test(s.name, s.question, value, null.text, p, **made))
     return Findings(tuple(tests), _family(tests, statistics, laws), n, r)
 
 

@@ -16,10 +16,10 @@ from .base import AbstractSum, masked
 
 
 class Moments(eqx.Module):
-    """sum z (r,) and sum z z^T (r, r)."""
+    """sum z (r,) and sum z z^T (r, r); several such sums have a leading axis."""
 
-    total: Float[Array, " r"]
-    outer: Float[Array, "r r"]
+    total: Float[Array, "*sets r"]
+    outer: Float[Array, "*sets r r"]
 
     def mean(self, n: Scalar) -> Float[Array, " r"]:
         return self.total / n

@@ -43,7 +43,7 @@ def one_piece(statistics, z):
 
 
 def streamed_values(statistics, z, block):
-    return [test.value for test in evaluate(statistics, z, block=block, joint=False).tests]
+    return [test.statistic for test in evaluate(statistics, z, block=block, joint=False).tests]
 
 
 def off_diagonal_mean(h, z):
@@ -178,12 +178,12 @@ def test_streams_agree_with_one_piece_whatever_the_block():
     whole, _ = one_piece(statistics, draws)
     runs = [evaluate(statistics, draws, block=b, joint=False) for b in (512, 100)]
     for run in runs:
-        seen = [test.value for test in run.tests]
+        seen = [test.statistic for test in run.tests]
         # single precision; MMD is a small difference of numbers near 1
         np.testing.assert_allclose(seen, whole, rtol=1e-4, atol=1e-6)
     # counts are integers: the same bits
     for name in ("shape (Mahalanobis)", "projections (sliced W1)"):
-        assert runs[0][name].value == runs[1][name].value
+        assert runs[0][name].statistic == runs[1][name].statistic
     moments = (MeanChi2(), TotalVariance(), Covariance(), MardiaKurtosis())
     doubles = [streamed_values(moments, draws.astype(float), b) for b in (512, 100)]
     np.testing.assert_allclose(*doubles, rtol=1e-12)
@@ -203,4 +203,4 @@ def test_bad_draws_are_refused_with_advice():
         BuresW2([1.0, 0.0])
     few = evaluate(statistics, np.eye(3), joint=False)
     assert few["all moments (KL)"].p_value is None
-    assert "needs at least 4 draws" in few["all moments (KL)"].note
+    assert "needs at least 4 draws" in few["all moments (KL)"].reason
