@@ -27,26 +27,6 @@ from .rows import Row, find_row
 from .stage_laws import laws_of
 from .terms import BoundTerms, bound_terms
 
-Risk = Callable[[Gaussian], Float[Array, ""]]
-
-
-class StageBound(eqx.Module):
-    """The guarantee of one stage: `value` = `risk` + `gap`, raw (it may exceed 1).
-
-    Without a given risk (`risk_given` is False) the value is the gap of a zero empirical risk.
-    """
-
-    value: Float[Array, ""]
-    gap: Float[Array, ""]
-    kl: Float[Array, ""]
-    risk: Float[Array, ""]
-    delta: Float[Array, ""]
-    n: Float[Array, ""]
-    terms: BoundTerms
-    status: Status
-    risk_given: bool = eqx.field(static=True)
-
-
 class TwoStageBound(eqx.Module):
     """Both guarantees. `target.value` is the one about the fine-tuned model.
 
@@ -113,16 +93,16 @@ def two_stage_bound(
     """
     _refuse_bad_mode(mode)
     row = find_row(bound)
-    name = bound if isinstance(bound, str) else _name_of(bound)
-    (delta_source, delta_target), fine = _split(delta, delta_split)
+    name = bound if isinstance(bound, str) else row_name(bound)
+    (delta_source, delta_target), fine = split_delta(delta, delta_split)
     q_source, q_target = laws_of(process, law, throw)
     prior = process.initial if prior is None else prior
 
-    make = partial(_stage_bound, row=row, name=name, split_is_fine=fine, throw=throw)
+    make = partial(stage_bound, row=row, name=name, split_is_fine=fine, throw=throw)
     source = make(
-        q_source, prior, source_risk, _count(n_source, "n_source"), delta_source, is_source=True
+        q_source, prior, source_risk, sample_size(n_source, "n_source"), delta_source, is_source=True
     )
-    target = make(q_target, q_source, risk, _count(n_target, "n_target"), delta_target)
+    target = make(q_target, q_source, risk, sample_size(n_target, "n_target"), delta_target)
     if mode == "certificate" and throw:
         _refuse_infinite(source.kl, "source", "P0, the prior")
         _refuse_infinite(target.kl, "target", "Q_S, the law of the source stage")
@@ -137,47 +117,6 @@ def two_stage_bound(
     )
 
 
-def _stage_bound(
-    posterior, prior, risk, n, delta, *, row, name, split_is_fine, throw, is_source=False
-) -> StageBound:
-    divergence = posterior.kl_terms(prior)
-    given = risk is not None
-    empirical = _risk_of(risk if given else 0.0, posterior, "source_risk" if is_source else "risk")
-    in_range = (empirical >= 0) & (empirical <= 1) & (n >= 1) & split_is_fine
-    status = first_failure(
-        prior.status, posterior.status, divergence.status, status_if(~in_range, Status.bad_input)
-    )
-    raise_unless_ok(status, throw)
-    # rows refuse what is not a number, so a lane that failed is evaluated at harmless values
-    good = status == Status.ok
-    kl = jnp.maximum(jnp.where(good, divergence.value, 0.0), 0.0)
-    safe_n, safe_delta = jnp.where(good, n, 8.0), jnp.where(good, delta, 0.5)
-    value = row(jnp.where(good, empirical, 0.0), kl, safe_n, safe_delta)
-    return StageBound(
-        value=poison(value, status),
-        gap=poison(value - empirical, status),
-        kl=poison(kl, status),
-        risk=empirical,
-        delta=delta,
-        n=n,
-        terms=bound_terms(divergence, prior if is_source else None, empirical, n, delta, name),
-        status=status,
-        risk_given=given,
-    )
-
-
-def _risk_of(risk, law: Gaussian, name: str) -> Float[Array, ""]:
-    value = as_float(risk(law) if callable(risk) else risk, name)
-    if value.ndim != 0:
-        raise ValueError(f"{name} must be one number in [0, 1], got shape {value.shape}")
-    refuse_unless(
-        ((value >= 0) & (value <= 1)) | (jnp.isnan(value) & callable(risk)),
-        f"{name}={show_value(value)} must lie in [0, 1]: it is the empirical risk of a bounded "
-        "loss; ou.SaturatedRisk makes one of a quadratic",
-    )
-    return value
-
-
 def _refuse_bad_mode(mode: str) -> None:
     if mode not in ("model", "certificate"):
         raise ValueError(
@@ -189,38 +128,6 @@ def _refuse_bad_mode(mode: str) -> None:
             "a certificate is not computed in float32: put "
             'jax.config.update("jax_enable_x64", True) before the first array is made'
         )
-
-
-def _split(delta, delta_split):
-    """(delta, (delta_S, delta_T), whether both are usable), refusing what overspends."""
-    delta = as_float(delta, "delta")
-    refuse_unless(
-        (delta > 0) & (delta < 1),
-        f"delta={show_value(delta)} must lie in (0, 1): it is the total failure probability",
-    )
-    if len(delta_split) != 2:
-        raise ValueError(f"delta_split={delta_split} must be two shares, source first")
-    first, second = (as_float(share, "delta_split") for share in delta_split)
-    positive = (first > 0) & (second > 0)
-    # a share of 0.1 + 0.9 may be an ulp above 1
-    within = first + second <= 1.0 + 4 * float(jnp.finfo(first.dtype).eps)
-    refuse_unless(
-        positive & within,
-        f"delta_split=({show_value(first)}, {show_value(second)}) must be two positive shares with "
-        "a sum of at most 1: more would spend the failure probability delta twice",
-    )
-    fine = (delta > 0) & (delta < 1) & positive & within
-    return (delta * first, delta * second), fine
-
-
-def _count(n, name: str) -> Float[Array, ""]:
-    n = as_float(n, name)
-    refuse_unless(n >= 1, f"{name}={show_value(n)} must be at least 1, the examples of that sample")
-    return n
-
-
-def _name_of(row) -> str:
-    return getattr(row.func if isinstance(row, partial) else row, "__name__", "custom")
 
 
 def _refuse_infinite(kl, stage: str, reference: str) -> None:

@@ -83,6 +83,7 @@ def kolmogorov_tail(x: Scalar) -> Scalar:
     return jnp.clip(jnp.where(x > 1, large, 1 - small), 0.0, 1.0)
 
 
+@jax.jit
 def normal_quantile(tail: Scalar) -> Scalar:
     """z with P(N(0, 1) > z) = tail."""
     return -ndtri(tail)

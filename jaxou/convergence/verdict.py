@@ -168,7 +168,7 @@ def _examine_gaussian(run: Run, k: int, claim: Claim, statistics: tuple) -> _Sta
     both = claim.gibbs is not None and claim.steady is not None
     budget = Budget(
         _null_mean(own.rank, sample.count),
-        float(claim.steady.kl(claim.gibbs)) if both else None,
+        float(claim.steady.kl_terms(claim.gibbs).value) if both else None,
         to_steady,
         claim.reason,
     )
