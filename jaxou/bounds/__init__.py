@@ -3,6 +3,7 @@
 from .bernoulli import binary_kl
 from .discrepancies import Discrepancy, discrepancy
 from .inversion import kl_inverse, kl_inverse_lower
+from .path import BoundPath, bound_path
 from .risk import SaturatedRisk
 from .rows import (
     catoni_linear,
@@ -26,11 +27,13 @@ from .rows import (
     thiemann_lambda,
     tolstikhin_seldin_simple,
 )
+from .stage_bound import StageBound
 from .terms import BoundTerms
 from .tuning import Tuned, tune
-from .two_stage import StageBound, TwoStageBound, two_stage_bound
+from .two_stage import TwoStageBound, two_stage_bound
 
 __all__ = [
+    "BoundPath",
     "BoundTerms",
     "Discrepancy",
     "SaturatedRisk",
@@ -38,6 +41,7 @@ __all__ = [
     "Tuned",
     "TwoStageBound",
     "binary_kl",
+    "bound_path",
     "catoni_linear",
     "catoni_phi",
     "chi_square",

@@ -15,15 +15,7 @@ def laws_of(process: AbstractChain, law: str, throw: bool) -> tuple[Gaussian, Ga
     steps, "finite" the law after the stage's own number of SGD steps, starting from where the
     process starts.
     """
-    if not isinstance(process, AbstractChain):
-        raise TypeError(
-            f"process must be an ou.TwoStage or a chain of two stages, got {type(process).__name__}"
-        )
-    if len(process.stages) != 2:
-        raise ValueError(
-            f"this chain has {len(process.stages)} stages and a two-stage bound needs 2; bound "
-            "any pair of laws with ou.bounds.<row>(risk, posterior.kl(prior), n, delta)"
-        )
+    require_two_stages(process)
     if law not in get_args(LawName):
         raise ValueError(
             f"law={law!r} is not one of {', '.join(get_args(LawName))}: the steady law of the "
@@ -34,3 +26,16 @@ def laws_of(process: AbstractChain, law: str, throw: bool) -> tuple[Gaussian, Ga
     if law == "stationary":
         return tuple(stage.stationary(throw=throw) for stage in process.stages)
     return tuple(stage.gibbs(throw=throw) for stage in process.stages)
+
+
+def require_two_stages(process: AbstractChain) -> None:
+    """Refuse what is not a chain of exactly two stages."""
+    if not isinstance(process, AbstractChain):
+        raise TypeError(
+            f"process must be an ou.TwoStage or a chain of two stages, got {type(process).__name__}"
+        )
+    if len(process.stages) != 2:
+        raise ValueError(
+            f"this chain has {len(process.stages)} stages and a two-stage bound needs 2; bound "
+            "any pair of laws with ou.bounds.<row>(risk, posterior.kl(prior), n, delta)"
+        )

@@ -9,23 +9,22 @@ Only the second line speaks about the target. Source: reconstructed from He and 
 (arXiv 2208.14092) on McAllester's bound.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._check import as_float, is_concrete, refuse_unless, show_value
-from .._status import Status, first_failure, poison, raise_unless_ok, status_if
+from .._check import is_concrete
+from .._status import Status, first_failure
 from .._typing import ScalarLike
 from ..laws import Gaussian
 from ..stages import AbstractChain
 from .rows import Row, find_row
+from .stage_bound import Risk, StageBound, row_name, sample_size, split_delta, stage_bound
 from .stage_laws import laws_of
-from .terms import BoundTerms, bound_terms
+
 
 class TwoStageBound(eqx.Module):
     """Both guarantees. `target.value` is the one about the fine-tuned model.
@@ -93,14 +92,19 @@ def two_stage_bound(
     """
     _refuse_bad_mode(mode)
     row = find_row(bound)
-    name = bound if isinstance(bound, str) else row_name(bound)
+    name = row_name(bound)
     (delta_source, delta_target), fine = split_delta(delta, delta_split)
     q_source, q_target = laws_of(process, law, throw)
     prior = process.initial if prior is None else prior
 
     make = partial(stage_bound, row=row, name=name, split_is_fine=fine, throw=throw)
     source = make(
-        q_source, prior, source_risk, sample_size(n_source, "n_source"), delta_source, is_source=True
+        q_source,
+        prior,
+        source_risk,
+        sample_size(n_source, "n_source"),
+        delta_source,
+        is_source=True,
     )
     target = make(q_target, q_source, risk, sample_size(n_target, "n_target"), delta_target)
     if mode == "certificate" and throw:
