@@ -69,7 +69,7 @@ class SaturatedRisk(eqx.Module):
                 f"{self.minimum.shape[0]}"
             )
         matrix = self.hessian.scale(1.0 / self.scale)
-        logdet, quadratic = _one_plus_product(law.operator, matrix, law.mean - self.minimum)
+        logdet, quadratic = one_plus_product(law.operator, matrix, law.mean - self.minimum)
         exponent = self.floor / self.scale + (logdet + quadratic) / 2.0
         good = (self.floor >= 0) & (self.scale > 0)
         # rounding may leave an exponent of -1e-17 where law and minimum coincide
@@ -78,7 +78,7 @@ class SaturatedRisk(eqx.Module):
 
 
 @eqx.filter_jit
-def _one_plus_product(covariance: AbstractMatrix, matrix: AbstractMatrix, x):
+def one_plus_product(covariance: AbstractMatrix, matrix: AbstractMatrix, x):
     """log det(I + S B) and x^T B (I + S B)^-1 x. The eigenvalues of I + S B are at least 1."""
     if is_elementwise(covariance, matrix):
         b = jnp.broadcast_to(entries(matrix), x.shape)
