@@ -75,7 +75,9 @@ def _steady_laws(method, stage):
         steady = method.steady_law(stage)
     except ValueError as error:
         reasons.append(str(error))
-    return gibbs, steady, "; ".join(dict.fromkeys(reasons))
+    # both may fail for one reason, which the Gibbs law's error states with its eigenvalue
+    told = [a for k, a in enumerate(reasons) if not any(a in b for b in reasons[:k])]
+    return gibbs, steady, "; ".join(told)
 
 
 def law_name(method: Any, stage: Any) -> str:

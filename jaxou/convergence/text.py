@@ -60,15 +60,16 @@ def _stage(stage: StageVerdict) -> list[str]:
     if stage.detectable is not None:
         lines.append(_seen(stage.detectable))
     lines.append("  distance to that law:  " + _divergence(stage.own))
-    lines.append("  to the steady law of its steps:  " + _divergence(stage.steady))
-    lines.append("  to the Gibbs law:  " + _divergence(stage.gibbs))
     budget = stage.budget
+    short = lambda text: _once(text, budget.reason)
+    lines.append("  to the steady law of its steps:  " + short(_divergence(stage.steady)))
+    lines.append("  to the Gibbs law:  " + short(_divergence(stage.gibbs)))
     lines.append(
         f"  why the moments differ from Gibbs, in nats: finite sample {number(budget.sampling)}, "
         f"step size {number(budget.step_bias)}, not yet at rest {number(budget.distance)}"
     )
     if budget.reason:
-        lines.append(f"    ({budget.reason})")
+        lines.append(f"  (*) {budget.reason}")
     return lines + _claim(stage) + _notes(stage)
 
 
@@ -99,8 +100,14 @@ def _claim(stage: StageVerdict) -> list[str]:
     if claim.margin is not None and claim.particles_needed is not None:
         lines.append(f"  particles that show {claim.margin:g}: {claim.particles_needed:,}")
     elif claim.margin is not None and claim.reason:
-        lines.append(f"  no number of particles shows {claim.margin:g}: {claim.reason}")
+        why = _once(claim.reason, stage.budget.reason)
+        lines.append(f"  no number of particles shows {claim.margin:g}: {why}")
     return lines
+
+
+def _once(text: str, reason: str) -> str:
+    # a reason for several blanks is printed once, at the mark
+    return text.replace(": " + reason, " (*)") if reason else text
 
 
 def _notes(stage: StageVerdict) -> list[str]:

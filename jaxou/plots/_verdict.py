@@ -14,18 +14,19 @@ SMALLEST = 1e-16
 
 
 def verdict(
-    p_values: dict[str, dict[str, Number | None]],
+    p_values: Any,
     *,
     level: Number = 0.01,
     ax: Axes | None = None,
 ) -> Axes:
     """Dots of p-values on a log axis, one row per test and one colour per stage.
 
-    `p_values`: stage -> test -> p, in the order to draw; None for a test that was not made. Left of
-    the dashed line a test alone would reject at `level`; shaded is what it takes in a family of
-    this many tests (Bonferroni).
+    `p_values`: a `Verdict`, or stage -> test -> p in the order to draw, with None for a test that
+    was not made. Left of the dashed line a test alone would reject at `level`; shaded is what it
+    takes in a family of this many tests (Bonferroni).
     """
     ax = axes_or_new(ax)
+    p_values = p_values if isinstance(p_values, dict) else p_values_of(p_values)
     names = list(dict.fromkeys(test for tests in p_values.values() for test in tests))
     count = sum(p is not None for tests in p_values.values() for p in tests.values())
     ax.axvspan(SMALLEST / 10, level / max(count, 1), color=COLOURS["floor"], alpha=0.45, lw=0)
