@@ -29,7 +29,7 @@ print("finished")
 
 @pytest.mark.multiprocess
 @pytest.mark.parametrize(
-    "attempt", [*range(3), *(pytest.param(k, marks=pytest.mark.slow) for k in range(3, 10))]
+    "attempt", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 10))]
 )
 def test_batched_kl_and_its_gradient_finish(attempt):
     defaults = {

@@ -42,6 +42,7 @@ def removed(size):
     return control_variate(chain(size), both, particles=4_000, key=jax.random.key(1))
 
 
+@pytest.mark.slow
 def test_variance_removed_falls_with_the_quartic_part():
     # seven eighths of the mean and of the square even where the quartic part is strong
     sizes = (0.01, 0.03, 0.1, 0.3)

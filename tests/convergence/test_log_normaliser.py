@@ -54,6 +54,7 @@ def grid_sum(own):
     return np.log(np.sum(np.exp(-value / HEAT)) * (axis[1] - axis[0]) ** 3)
 
 
+@pytest.mark.slow
 def test_exact_gaussian_and_its_divergence_from_the_reference():
     bowl = np.array([[2.0, 0.6, 0.0], [0.6, 1.0, 0.2], [0.0, 0.2, 3.0]])
     # five standard deviations away from where the search begins

@@ -87,7 +87,7 @@ def test_intermediate_saves_have_the_chain_s_law(process, key):
         assert worst(run, row, process.law(stage="finetune", step=step)) < LIMIT
 
 
-@pytest.mark.parametrize("slow,fast", [(1.0, 5.0), (1.0, 10.0)])
+@pytest.mark.parametrize("slow,fast", [pytest.param(1.0, 5.0, marks=pytest.mark.slow), (1.0, 10.0)])
 def test_one_exact_jump_where_hessian_and_noise_do_not_commute(slow, fast, key):
     # A = diag(a, b), C = [[1, .9], [.9, 1]], t = 1: samplers that assume commutation fail here
     a, c = np.diag([slow, fast]), np.array([[1.0, 0.9], [0.9, 1.0]])
@@ -146,7 +146,9 @@ def test_momentum_chain_and_sde(key):
     assert worst(run, 2, chain.law(step=12)) > LIMIT
 
 
-@pytest.mark.parametrize("method", [ou.SGD(), ou.EulerMaruyama(), ou.Exact()])
+@pytest.mark.parametrize(
+    "method", [ou.SGD(), pytest.param(ou.EulerMaruyama(), marks=pytest.mark.slow), ou.Exact()]
+)
 def test_schedules(method, key):
     stage = ou.Stage(
         hessian=[[2.0, 0.6], [0.6, 1.0]],

@@ -61,7 +61,9 @@ def test_stepping_does_not_depend_on_when_it_is_observed(dimension, key):
     np.testing.assert_array_equal(each.moments.mean[7], third.moments.mean[1])
 
 
-@pytest.mark.parametrize("method", [ou.SGD(), ou.Exact(), ou.EulerMaruyama()])
+@pytest.mark.parametrize(
+    "method", [pytest.param(ou.SGD(), marks=pytest.mark.slow), ou.Exact(), ou.EulerMaruyama()]
+)
 def test_new_numbers_do_not_recompile(method, key, monkeypatch):
     traces = []
     original = engine.run_tile

@@ -142,6 +142,7 @@ def test_long_averages_forget_the_learning_rate(momentum):
     np.testing.assert_allclose(other, limit, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_numbers_do_not_recompile_and_derivatives_exist():
     traces = []
 

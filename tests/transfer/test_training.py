@@ -92,6 +92,7 @@ def test_replicas_have_the_law_of_the_chain(key):
     assert abs(variance - 0.5 * float(data.var()) / (2 * 2.0)) > 4 * noise
 
 
+@pytest.mark.slow
 def test_replicas_do_not_depend_on_chunk_or_company(key):
     settings = dict(learning_rate=0.1, batch_size=2, steps=6, saves=2, key=key)
     data = jax.random.normal(jax.random.key(7), (9, 2))
