@@ -11,8 +11,8 @@ accurate kl of `bernoulli` confirms it.
 The unknown is what keeps its digits: the gap x = p - q for the upper inverse, the log-ratio
 t = log(q/p) for the lower one. Both equations are convex and increasing, and both starting points
 lie right of the root and within a constant factor of it, so Newton falls monotonically and a fixed
-number of steps serves every input. Derivatives come from the implicit function theorem, written
-with x and t so that they keep their digits near p = q, and may be taken again.
+number of steps serves every input. Derivatives are those of `slopes`: they may be taken again, and
+where one is infinite (c = 0, or q on its edge) it is `inf`, while a zero tangent still gives zero.
 """
 
 import jax
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from .._check import as_float
 from .bernoulli import accurate_log1p, gap_kl, log1p_remainder
+from .slopes import chain, lower_slopes, upper_slopes
 
 Values = Float[Array, "..."]
 
@@ -34,9 +35,12 @@ def kl_inverse(q: ArrayLike, c: ArrayLike) -> Array:
     """Largest p with kl(q||p) <= c, rounded up: never below the true value.
 
     q in [0, 1] is an observed risk and c >= 0 a budget in nats; arrays broadcast. In float64 the
-    relative error is below 1e-13. At q = 0 it is 1 - exp(-c), at q = 1 it is 1, at c = 0 it is q.
-    Values out of range give NaN. Differentiable in both arguments, repeatedly; where the true slope
-    is infinite (c = 0, q = 0) a large finite number is returned so that a zero tangent stays zero.
+    relative error is below 1e-14 (measured: 4e-15). At q = 0 it is 1 - exp(-c), at q = 1 it is 1,
+    at c = 0 it is q. Values out of range give NaN.
+
+    Differentiable in both arguments, repeatedly, forward and reverse. Where the true slope is
+    infinite the derivative is `inf`, by definition: dp/dc at c = 0 and dp/dq at q = 0. A zero
+    tangent gives zero there, never NaN: with q held fixed at 0 the derivative in c is exp(-c).
 
     >>> f"{kl_inverse(0.05, 0.025):.5f}"
     '0.11392'
@@ -50,7 +54,8 @@ def kl_inverse_lower(q: ArrayLike, c: ArrayLike) -> Array:
     """Smallest p with kl(q||p) <= c, rounded down: never above the true value.
 
     The mirror image of `kl_inverse`, solved for log(q/p) so that a p of 1e-200 keeps its digits.
-    At q = 1 it is exp(-c), at q = 0 it is 0.
+    At q = 1 it is exp(-c), at q = 0 it is 0. In float64 log(p) has a relative error below 1e-14.
+    Slopes: dp/dc = -inf at c = 0, dp/dq = inf at q = 1, as in `kl_inverse`.
 
     >>> f"{kl_inverse_lower(0.3, 0.05):.5f}"
     '0.17126'
@@ -66,11 +71,22 @@ def _upper(q: Values, c: Values) -> Values:
     # subnormals first: they flush to zero in most operations, selects included
     q, c = _normal_above(q), _normal_above(c)
     q, c = jnp.where(valid, q, 0.5), jnp.where(valid, c, 0.0)
-    p = q + _upper_gap(q, c)
+    return jnp.where(valid, _upper_value(q, c, _upper_gap(q, c)), jnp.nan)
+
+
+@jax.custom_jvp
+def _upper_value(q: Values, c: Values, x: Values) -> Values:
+    p = q + x
     # two ulp by multiplication: nextafter takes subnormal steps, which would be flushed too
     outward = jnp.minimum(p * (1.0 + 2 * float(jnp.finfo(p.dtype).eps)), 1.0)
-    p = jnp.where((c > 0) & (q < 1), outward, p)
-    return jnp.where(valid, p, jnp.nan)
+    return jnp.where((c > 0) & (q < 1), outward, p)
+
+
+@_upper_value.defjvp
+def _upper_value_jvp(primals, tangents):
+    # the slopes are those of p as a function of (q, c): x moves with them and adds nothing
+    q, c, x = primals
+    return _upper_value(q, c, x), chain(upper_slopes(q, c, x)[0], tangents[1], tangents[0])
 
 
 @jax.jit
@@ -78,9 +94,19 @@ def _lower(q: Values, c: Values) -> Values:
     valid = _valid(q, c)
     c = _normal_above(c)
     q, c = jnp.where(valid, q, 0.5), jnp.where(valid, c, 0.0)
+    return jnp.where(valid, _lower_value(q, c, _lower_log_ratio(q, c)), jnp.nan)
+
+
+@jax.custom_jvp
+def _lower_value(q: Values, c: Values, t: Values) -> Values:
     inward = jnp.where(c > 0, 1.0 - 6 * float(jnp.finfo(q.dtype).eps), 1.0)
-    p = q * jnp.exp(-_lower_log_ratio(q, c)) * inward
-    return jnp.where(valid, p, jnp.nan)
+    return q * jnp.exp(-t) * inward
+
+
+@_lower_value.defjvp
+def _lower_value_jvp(primals, tangents):
+    q, c, t = primals
+    return _lower_value(q, c, t), chain(lower_slopes(q, c, t)[0], tangents[1], tangents[0])
 
 
 def _valid(q: Values, c: Values) -> Array:
@@ -151,23 +177,9 @@ def _upper_gap(q: Values, c: Values) -> Values:
 
 @_upper_gap.defjvp
 def _upper_gap_jvp(primals, tangents):
-    # kl_c dc = dc and kl_p dp + kl_q dq = dc, with kl_p = x/(p(1-p)), kl_q = -log(p(1-q)/(q(1-p)))
-    q, c = primals
-    dq, dc = tangents
+    (q, c), (dq, dc) = primals, tangents
     x = _upper_gap(q, c)
-    safe_q, safe_x = _off_the_edge(q, x, q)
-    u = -jnp.minimum(safe_x / (1.0 - safe_q), 1.0 - float(jnp.finfo(q.dtype).epsneg))
-    to_one = (1.0 - q) * (1.0 + u)
-    slope = (q + safe_x) * to_one / safe_x
-    log_odds = accurate_log1p(safe_x / safe_q) - accurate_log1p(u)
-    return x, slope * dc + (slope * log_odds - 1.0) * dq
-
-
-def _off_the_edge(q: Values, gap: Values, unit: Values) -> tuple[Values, Values]:
-    """(q, gap / unit) kept from 0 and q from 1, so that infinite slopes become large numbers."""
-    tiny = float(jnp.finfo(q.dtype).tiny)
-    q = jnp.clip(q, tiny ** (2 / 3), 1.0 - float(jnp.finfo(q.dtype).epsneg))
-    return q, jnp.maximum(gap, tiny ** (1 / 4) * jnp.maximum(unit, tiny ** (2 / 3)))
+    return x, chain(upper_slopes(q, c, x)[1], dc, dq)
 
 
 @jax.custom_jvp
@@ -211,11 +223,6 @@ def _lower_log_ratio(q: Values, c: Values) -> Values:
 
 @_lower_log_ratio.defjvp
 def _lower_log_ratio_jvp(primals, tangents):
-    q, c = primals
-    dq, dc = tangents
+    (q, c), (dq, dc) = primals, tangents
     t = _lower_log_ratio(q, c)
-    safe_q, safe_t = _off_the_edge(q, t, jnp.ones_like(t))
-    x = -safe_q * jnp.expm1(-safe_t)
-    slope = ((1.0 - safe_q) + x) / x
-    log_odds = safe_t + accurate_log1p(x / (1.0 - safe_q))
-    return t, slope * dc + (1.0 / safe_q - slope * log_odds) * dq
+    return t, chain(lower_slopes(q, c, t)[1], dc, dq)

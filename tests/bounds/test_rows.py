@@ -139,7 +139,10 @@ def test_infinite_kl_and_edges_are_never_nan(name):
     risk, kl, n = (x.ravel() for x in grid)
     assert not np.isnan(row(risk, kl, n, 1e-300)).any()
     slopes = jax.jit(jax.vmap(jax.grad(lambda r, k, n: row(r, k, n, 0.05), (0, 1))))(risk, kl, n)
-    assert np.isfinite(slopes).all(), slopes
+    assert not np.isnan(slopes).any(), slopes
+    # the kl inverse has an infinite slope in the risk at risk = 0, and there alone
+    steep = (risk == 0) & (name in ("seeger", "single_draw", "majority_vote"))
+    assert (np.isfinite(slopes[0]) | steep).all() and np.isfinite(slopes[1]).all(), slopes
 
 
 @pytest.mark.parametrize("name", ROWS)
