@@ -1,10 +1,11 @@
 """The command `jaxou`.
 
 `jaxou run [config.toml] [--finetune.learning-rate 0.02] [--out DIR] [--quick]`
+`jaxou audit FILE.csv [--risk COL] [--kl COL] [--delta 0.05] ...`
 
-Exit codes: 0 done; 1 the run failed; 2 a wrong key, type, value or file (one line on stderr says
-which and why); 130 interrupted. jax is imported only once the settings are known to be good, so
-that `--help` and every complaint are instant.
+Exit codes: 0 done; 1 the run failed, or a claim under audit does not hold; 2 a wrong key, type,
+value or file (one line on stderr says which and why); 130 interrupted. jax is imported only once
+the settings are known to be good, so that `--help` and every complaint are instant.
 """
 
 from __future__ import annotations
@@ -76,11 +77,18 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _audit(arguments: Sequence[str]) -> int:
+    from jaxou import cli_audit
+
+    return cli_audit.run(arguments, _prepare_process)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (
         _run,
         "pre-train on MNIST, fine-tune on UCI digits, test the theory, certify the result",
     ),
+    "audit": (_audit, "recompute the certificates of a published table and say which hold"),
 }
 
 

@@ -10,7 +10,7 @@ import jaxou
 ROOT = Path(jaxou.__file__).parent
 # a module may import from its own layer and from those before it
 LAYERS = [
-    ("_typing", "_check", "_status", "config"),
+    ("_typing", "_check", "_status", "_table", "_claims", "config"),
     ("linalg",),
     ("laws",),
     ("kernels",),
@@ -22,7 +22,7 @@ LAYERS = [
     ("transfer",),
     ("plots",),
     ("report",),
-    ("cli", "__main__"),
+    ("cli", "cli_audit", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
