@@ -13,7 +13,10 @@ except ImportError as _error:  # pragma: no cover - exercised in a subprocess
     ) from _error
 
 from jaxou.plots._bound import bound_decomposition as bound_decomposition
-from jaxou.plots._bound import bound_map as bound_map
+from jaxou.plots._bound_curves import bound_against_n as bound_against_n
+from jaxou.plots._bound_curves import stopping as stopping
+from jaxou.plots._bound_map import bound_map as bound_map
+from jaxou.plots._bound_terms import bound_terms as bound_terms
 from jaxou.plots._calibration import calibration as calibration
 from jaxou.plots._calibration import chi_square_quantile as chi_square_quantile
 from jaxou.plots._cloud import cloud as cloud
