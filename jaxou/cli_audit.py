@@ -194,7 +194,7 @@ def _print(found: Audit, table: Table, rows: int) -> None:
     if (more := len(found.reasons) - max(rows, 5)) > 0:
         print(f"{more} more rows are unusable")
     head, spent, *_ = str(found).splitlines()
-    print(f"{head}\n{spent}\n{found.summary()}")
+    print("\n".join([head, spent, *found.remarks(), found.summary()]))
 
 
 def _cells(found: Audit, shown: Sequence[int]) -> tuple[list[str], list[list[str]]]:
@@ -223,16 +223,40 @@ def _print_table(title: str, header: list[str], body: list[list[str]]) -> None:
             print("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)).rstrip())
         print()
         return
+    from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    styles = {"below": "bold red", "overspent": "yellow", "rounding": "cyan", "holds": "green"}
-    view = RichTable(title=title, title_justify="left")
+    console = Console(highlight=False)
+    header, body, dropped = _fit(header, body, console.width)
+    if dropped:
+        title += f"; a wider terminal shows {', '.join(dropped)} as well"
+    styles = {"below": "bold red", "overspent": "yellow", "rounding": "cyan", "holds": ""}
+    view = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in header:
         view.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
     for line in body:
-        view.add_row(*line, style=styles[line[-1]] if line[-1] != "holds" else None)
-    Console().print(view)
+        view.add_row(*line, style=styles[line[-1]])
+    console.print(view)
+
+
+def _fit(
+    header: list[str], body: list[list[str]], width: int
+) -> tuple[list[str], list[list[str]], list[str]]:
+    """The columns that fit side by side, and those left out: a number that is cut is a wrong one.
+
+    >>> _fit(["row", "n", "exact"], [["1", "5000", "0.115"]], 18)
+    (['row', 'exact'], [['1', '0.115']], ['n'])
+    """
+    columns = list(zip(header, *body, strict=True))
+    dropped = []
+    for name in ("n", "KL", "risk at most", "risk", "as stated"):
+        if sum(max(map(len, column)) + 3 for column in columns) + 2 <= width:
+            break
+        dropped += [name for column in columns if column[0] == name]
+        columns = [column for column in columns if column[0] != name]
+    names, *lines = map(list, zip(*columns, strict=True))
+    return names, lines, dropped
 
 
 def _write(path: Path, table: Table, found: Audit) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 HOLDS, BELOW, ROUNDING, OVERSPENT, UNUSABLE = "holds", "below", "rounding", "overspent", "unusable"
-_EXPLAINED = 5  # unusable rows that a page names
+_NAMED = 5  # rows of a kind that a page names
+_MIDPOINT = 2e-5  # of the value: the error of two nested bisections that stop at 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +134,35 @@ class Audit:
             f"audit against {self.bound}, from {used}",
             f"failure probability spent: {self._spending()}",
         ]
-        for row, reason in list(self.reasons.items())[:_EXPLAINED]:
+        for row, reason in list(self.reasons.items())[:_NAMED]:
             lines.append(f"row {row + 1} is unusable: {reason}")
-        if (more := len(self.reasons) - _EXPLAINED) > 0:
+        if (more := len(self.reasons) - _NAMED) > 0:
             lines.append(f"{more} more rows are unusable")
-        return "\n".join([*lines, self.summary()])
+        for row in self.worst(_NAMED).tolist():
+            lines.append(
+                f"row {row + 1} {self.verdict[row]}: claimed {self.claimed[row]:.8g}, exact "
+                f"{self.exact[row]:.8g}, short by {self.short[row]:.2g}"
+            )
+        return "\n".join([*lines, *self.remarks(), self.summary()])
+
+    def remarks(self) -> list[str]:
+        """What the shortfalls look like, and how far the claims that hold are above."""
+        lines = []
+        below = self.verdict == BELOW
+        near = below & (self.short <= _MIDPOINT * np.maximum(self.exact, 0.0))
+        if count := int(near.sum()):
+            lines.append(
+                f"{count} of those below miss it by less than {_MIDPOINT:.0e} of its value, as a "
+                "bisection does that stops at 1e-5 and returns its last midpoint"
+            )
+        holds = self.verdict == HOLDS
+        if holds.any():
+            above = np.maximum(self.claimed[holds] - self.exact[holds], 0.0)
+            lines.append(
+                f"claims that hold exceed the exact value by {np.median(above):.2g} in the median "
+                f"and {above.max():.2g} at most"
+            )
+        return lines
 
 
 def _range(values: np.ndarray) -> str:

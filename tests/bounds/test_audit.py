@@ -115,6 +115,7 @@ def test_the_last_midpoint_is_below_about_half_of_the_time_and_the_upper_end_nev
     assert abs(middle.count("below") / 300 - 0.5) < 5 * 0.5 / math.sqrt(300)
     assert 0 < middle.short.max() < 3e-5
     assert not middle.all_hold and middle.count("rounding") == 0
+    assert f"{middle.count('below')} of those below miss it by less than 2e-05" in str(middle)
     assert audit({**table, "claim": claims["upper"]}, delta_mc=0.01).all_hold
 
 
@@ -147,7 +148,8 @@ def test_ignoring_the_monte_carlo_step_is_below():
     table = made_up(20)
     naive = [bisect(q, (kl + math.log(2 * math.sqrt(n) / 0.025)) / n, "upper", 1e-12)
              for q, kl, n in zip(table["risk"], table["kl"], table["n"], strict=True)]  # fmt: skip
-    assert audit({**table, "claim": naive}, delta_mc=0.01).count("below") == 20
+    found = audit({**table, "claim": naive}, delta_mc=0.01)
+    assert found.count("below") == 20 and "midpoint" not in str(found)
     assert audit({**table, "claim": naive}, draws="none", delta_mc="none").all_hold
 
 
@@ -292,6 +294,9 @@ def test_the_record_sorts_sums_up_and_goes_to_json():
     summary = found.summary()
     assert summary.startswith("5 claims: 1 hold, 2 below the exact value (by at most 0.065, row 3)")
     assert "1 below by less than the rounding in print" in summary and "1 unusable" in summary
+    page = str(found)
+    assert "row 3 below: claimed 0.05, exact 0.11500678, short by 0.065" in page
+    assert "claims that hold exceed the exact value by 0.005" in page and page.endswith(summary)
     content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert content["counts"] == {"holds": 1, "below": 2, "rounding": 1, "overspent": 0,
                                  "unusable": 1}  # fmt: skip

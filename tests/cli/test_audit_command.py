@@ -74,6 +74,18 @@ def test_long_tables_show_the_worst_first(capsys, write):
     assert out.splitlines()[4] == ""
 
 
+@pytest.mark.parametrize("width,whole", [("200", True), ("60", False)])
+def test_a_terminal_gets_colours_and_no_number_is_cut(capsys, write, monkeypatch, width, whole):
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, _ = run(capsys, write(GOOD, BELOW))
+    assert code == 1 and "\x1b[" in out and "…" not in out
+    assert all(cell in out for cell in ("0.1141", "0.1150068", "0.00091", "below", "holds"))
+    assert ("120.5" in out) == ("5000" in out) == whole
+    assert ("a wider terminal shows n, KL" in " ".join(out.split())) != whole
+
+
 @pytest.mark.parametrize(
     "delimiter,encoding,comma",
     [(",", "utf-8", False), (",", "utf-8-sig", False), (";", "utf-8-sig", True),
