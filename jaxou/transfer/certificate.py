@@ -1,20 +1,15 @@
 """The certificate: one number with everything needed to check it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 
 from .._typing import Matrix, PRNGKeyArray, Vector
+from ..bounds.ledger import Ledger
+from ..bounds.ledger import Receipt as LedgerRow
 from ..laws import Gaussian
 from .risk import Risk, draw_losses, risk_of
-
-
-class LedgerRow(NamedTuple):
-    """An event that may fail, and the share of delta spent on it."""
-
-    event: str
-    spent: float
 
 
 class Certificate(eqx.Module):
@@ -29,7 +24,7 @@ class Certificate(eqx.Module):
       `prior_weight` (share of the PAC-Bayes delta that this prior was given in advance).
     - `temperature`: inverse temperature of the posterior, in examples (0 if the covariance was
       given); `pull`: 1 if the posterior's mean was moved towards the prior, 0 if not.
-    - `ledger`: rows (event, spent) whose sum is at most `delta`.
+    - `ledger`: the `ou.bounds.Ledger`, closed: its events and what each of them spent of `delta`.
     """
 
     bound: float
@@ -40,7 +35,7 @@ class Certificate(eqx.Module):
     n: int
     delta: float
     draws: int
-    ledger: tuple[LedgerRow, ...]
+    ledger: Ledger = eqx.field(static=True)
     prior: str
     prior_scale_index: int
     prior_variance: float
@@ -90,7 +85,7 @@ class Certificate(eqx.Module):
             name for name in self.__dataclass_fields__ if not name.endswith(("_mean", "_root"))
         ]
         values = {name: getattr(self, name) for name in names}
-        return {**values, "ledger": [row._asdict() for row in self.ledger]}
+        return {**values, "ledger": [row.as_dict() for row in self.ledger]}
 
     def __str__(self) -> str:
         return (
@@ -98,6 +93,9 @@ class Certificate(eqx.Module):
             f"n = {self.n}): empirical {self.risk_mc:.4f}, at most {self.risk_upper:.4f} after "
             f"{self.draws} draws; KL {self.kl:.1f} nats; prior scale j = {self.prior_scale_index}"
         )
+
+
+__all__ = ["Certificate", "LedgerRow"]
 
 
 def _law(mean: Vector, root: Matrix) -> Gaussian:

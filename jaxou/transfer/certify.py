@@ -9,13 +9,15 @@ import numpy as np
 from jaxtyping import Array
 
 from .._typing import Matrix, PRNGKeyArray, Vector
-from ..bounds import kl_inverse
+from ..bounds.inversion import kl_inverse
+from ..bounds.ledger import Ledger, Receipt
+from ..bounds.weights import decimal
 from ..curvature.batching import example_count
 from ..curvature.estimate import DENSE_PARAMETERS
 from ..curvature.hessian import hessian
 from ..curvature.parameters import as_vector, from_vector, to_vector
 from ..linalg.algebra import as_matrix, with_dimension
-from .certificate import Certificate, LedgerRow
+from .certificate import Certificate
 from .model import cross_entropy
 from .posterior import Posterior, Screen, choose, given_posterior, posterior_family
 from .priors import PRIORS, ScaleGrid, prior_shape, source_covariance
@@ -113,8 +115,7 @@ def certify(
     inflations = (0.0,) if prior_covariance is None else _as_tuple(inflation)
 
     n = example_count(target_data)
-    delta_pac = (1.0 - MONTE_CARLO_SHARE) * delta
-    delta_mc = delta - delta_pac
+    ledger, delta_pac, delta_mc = _ledger(delta, draws, n, scales, len(inflations))
     variances = np.array([scales.variance(j) for j in range(1, scales.count + 1)])
     weights = np.array([scales.weight(j) for j in range(1, scales.count + 1)]) / len(inflations)
 
@@ -165,7 +166,7 @@ def certify(
         n=n,
         delta=float(delta),
         draws=draws,
-        ledger=_ledger(delta_pac, delta_mc, draws, n, len(inflations)),
+        ledger=ledger,
         prior=prior,
         prior_scale_index=index,
         prior_variance=scale,
@@ -213,13 +214,24 @@ def _best_scale(
 
 
 def _ledger(
-    delta_pac: float, delta_mc: float, draws: int, n: int, shapes: int
-) -> tuple[LedgerRow, ...]:
+    delta: float, draws: int, n: int, scales: ScaleGrid, shapes: int
+) -> tuple[Ledger, float, float]:
+    """The closed account, and what the bound and the Monte Carlo step may use of it."""
     many = f" and every one of {shapes} inflations" if shapes > 1 else ""
-    return (
-        LedgerRow(f"kl bound on {n} target examples, for every prior scale j{many}", delta_pac),
-        LedgerRow(f"Monte Carlo: empirical risk from {draws} weight draws", delta_mc),
+    ledger = Ledger(delta)
+    share = decimal(MONTE_CARLO_SHARE)
+    bound: Receipt = ledger.choose(
+        f"kl bound on {n} target examples, for every prior scale j{many}",
+        scales.weights,
+        share=1 - share,
+        why="the target sample may be unlike its law; scale j has weight pi_j",
     )
+    drawn: Receipt = ledger.spend(
+        f"Monte Carlo: empirical risk from {draws} weight draws",
+        share=share,
+        why="the draws may be unlike the posterior",
+    )
+    return ledger.close(), bound.delta, drawn.delta
 
 
 def _check(

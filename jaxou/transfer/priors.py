@@ -1,57 +1,20 @@
 """Source-only priors of the certificate, and what choosing among them costs."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._typing import Matrix, Vector
+from ..bounds.prior_scales import ScaleGrid as ScaleGrid
 from ..curvature.estimate import measure
 from ..curvature.parameters import from_vector
 from ..linalg.factor import eigh
 
 PRIORS = ("source", "isotropic", "zero")
 """Centre and shape: (source, source-only), (source, identity), (zero, identity)."""
-
-
-class ScaleGrid(eqx.Module):
-    """One-sided grid of prior scales tau_j^2 = largest exp(-j / resolution), j = 1, 2, ...
-
-    tau^2 is the mean prior variance of a parameter. Weights 6 / (pi^2 j^2) sum to 1, so choosing j
-    by looking at the target costs 2 log j + log(pi^2 / 6) nats. `largest` and
-    `resolution` must be fixed before the target sample is seen.
-
-    >>> 0.99 < sum(ScaleGrid().weight(j) for j in range(1, 100)) < 1.0
-    True
-    """
-
-    largest: float = eqx.field(static=True, default=4.0)
-    resolution: float = eqx.field(static=True, default=2.0)
-    count: int = eqx.field(static=True, default=30)
-
-    def __check_init__(self):
-        if not (self.largest > 0 and self.resolution > 0 and self.count >= 1):
-            raise ValueError(f"scales={self} must have largest > 0, resolution > 0 and count >= 1")
-
-    def variance(self, index: Any) -> float:
-        """tau_j^2."""
-        return self.largest * math.exp(-self._check(index) / self.resolution)
-
-    def weight(self, index: Any) -> float:
-        """The share of delta given to scale j."""
-        return 6.0 / (math.pi * self._check(index)) ** 2
-
-    def _check(self, index: Any) -> int:
-        if not isinstance(index, int | np.integer) or index < 1:
-            raise ValueError(
-                f"prior scale index {index!r} must be an integer >= 1: optimise a continuous "
-                "scale, round it, and evaluate the bound at the rounded one"
-            )
-        return int(index)
 
 
 class PriorShape(eqx.Module):
