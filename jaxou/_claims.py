@@ -18,7 +18,7 @@ COMMON: Mapping[str, tuple[str, ...]] = {
     "kl_over_n": ("kl_over_n", "kl_n", "kl_div_n", "kl_per_example", "kl_over_m", "kl_m"),
     "n": (
         "n", "n_bound", "n_target", "n_examples", "num_examples", "examples", "sample_size",
-        "n_samples", "num_samples", "n_train", "train_size",
+        "n_train", "train_size",
     ),
     "delta": ("delta", "delta_pac", "delta_bound", "delta_total", "failure_probability"),
     "draws": (

@@ -195,7 +195,13 @@ def _recompute(
     return upper, jnp.minimum(row(upper, kl, n, delta), 1.0)
 
 
-def _judge(claimed, exact, as_stated, half, good) -> tuple[np.ndarray, np.ndarray]:
+def _judge(
+    claimed: np.ndarray,
+    exact: np.ndarray,
+    as_stated: np.ndarray,
+    half: np.ndarray,
+    good: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Verdict and shortfall of every row."""
     with np.errstate(invalid="ignore"):
         short, stated_short = exact - claimed, as_stated - claimed

@@ -135,7 +135,11 @@ def find_defects(found: Published) -> None:
         ("risk", (v["risk"] >= 0) & (v["risk"] <= 1), "a bounded loss has it in [0, 1]"),
         ("n", whole(v["n"]), "it must be a whole number of at least 1"),
         ("kl", v["kl"] >= 0, "it is never negative; posterior first, KL(posterior || prior)"),
-        ("delta", (v["delta"] > 0) & (v["delta"] < 1), "it must lie in (0, 1)"),
+        (
+            "delta",
+            (v["delta"] > 0) & (v["delta"] <= 0.5),
+            "it must lie in (0, 0.5], 0.05 for a confidence of 95 %",
+        ),
         (
             "draws",
             (v["draws"] == 0) | whole(v["draws"]),

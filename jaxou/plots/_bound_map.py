@@ -59,7 +59,7 @@ def bound_map(
     ax.figure.colorbar(mesh, ax=ax, label=label, extend="max" if over else "neither")
     _level_lines(ax, x, y, z, contours)
     if downhill is not False:
-        _downhill(ax, x, y, z, downhill)
+        _downhill(ax, x, y, z, downhill, np.inf if unstable_from is None else unstable_from)
     if path is not None:
         _path(ax, path)
     if z.count():
@@ -122,10 +122,16 @@ def _level_lines(ax: Axes, x: Any, y: Any, z: Any, count: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a ragged mask may leave a level without a line
         lines = ax.contour(x, y, z, levels=levels, colors="black", linewidths=0.7, alpha=0.75)
-        ax.clabel(lines, fmt=f"%.{digits}g", fontsize=7)
+        labels = ax.clabel(lines, fmt=f"%.{digits}g", fontsize=7)
+    for text in labels:  # the frame would cut those at the edge
+        place = [
+            np.log(at / side.min()) / np.log(side.max() / side.min())
+            for at, side in zip(text.get_position(), (x, y), strict=True)
+        ]
+        text.set_visible(0.03 < min(place) and max(place) < 0.97)
 
 
-def _downhill(ax: Axes, x: Any, y: Any, z: Any, slopes: Any) -> None:
+def _downhill(ax: Axes, x: Any, y: Any, z: Any, slopes: Any, limit: Number) -> None:
     if slopes is True:
         if min(z.shape) < 2:
             return
@@ -137,14 +143,14 @@ def _downhill(ax: Axes, x: Any, y: Any, z: Any, slopes: Any) -> None:
                 f"downhill has shapes {in_rate.shape} and {in_batch.shape}; expected those of "
                 f"values, {z.shape}"
             )
-    columns = np.unique(np.linspace(0, x.size - 1, _ARROWS[0] + 2).round().astype(int)[1:-1])
-    rows = np.unique(np.linspace(0, y.size - 1, _ARROWS[1] + 2).round().astype(int)[1:-1])
+    columns, rows = (_thinned(x.size, _ARROWS[0]), _thinned(y.size, _ARROWS[1]))
     grid = np.ix_(rows, columns)
     u, v = -in_rate[grid], -in_batch[grid]
     length = np.hypot(u, v)
     with np.errstate(invalid="ignore"):
         shown = np.isfinite(length) & (length > 1e-12 * max(np.nanmax(np.abs(z)), 1e-300))
     xs, ys = np.meshgrid(x[columns], y[rows])
+    shown &= xs < limit
     scale = np.where(shown, length, 1.0)
     # unit arrows: where, not how steep
     ax.quiver(
@@ -154,6 +160,13 @@ def _downhill(ax: Axes, x: Any, y: Any, z: Any, slopes: Any) -> None:
     )  # fmt: skip
     ax.plot([], [], color="black", marker=r"$\rightarrow$", linestyle="none", markersize=14,
             label="downhill")  # fmt: skip
+
+
+def _thinned(size: int, most: int) -> Any:
+    """Evenly spaced indices, at most `most`, without the edges, whose differences are one-sided."""
+    inner = np.arange(1, size - 1) if size > 3 else np.arange(size)
+    stride = -(-inner.size // most)
+    return inner[(inner.size - 1) % stride // 2 :: stride]
 
 
 def _path(ax: Axes, path: ArrayLike) -> None:

@@ -219,7 +219,8 @@ def test_bad_rows_are_set_aside_with_a_reason_and_the_rest_goes_on():
         ({"risk": float("nan")}, "risk is NaN"), ({"risk": -0.1}, "in [0, 1]"),
         ({"risk": 1.5}, "in [0, 1]"), ({"kl": None}, "kl is missing"), ({"kl": -1}, "negative"),
         ({"n": 0}, "whole number"), ({"n": 7.5}, "whole number"), ({"n": "60.000"}, "points"),
-        ({"n": float("inf")}, "whole number"), ({"delta": 5}, "(0, 1)"), ({"delta": 0}, "(0, 1)"),
+        ({"n": float("inf")}, "whole number"), ({"delta": 5}, "(0, 0.5]"),
+        ({"delta": 0}, "(0, 0.5]"), ({"delta": 0.95}, "0.05 for a confidence of 95 %"),
         ({"draws": -3}, "0 for a risk"), ({"draws": 100}, "failure probability of its own"),
         ({"delta_mc": 0.97}, "together"), ({"claim": float("inf")}, "finite"),
     ]  # fmt: skip
