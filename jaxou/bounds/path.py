@@ -21,7 +21,15 @@ from .._typing import ScalarLike
 from ..laws import Gaussian
 from ..stages import AbstractChain
 from .rows import Row, find_row
-from .stage_bound import Risk, StageBound, row_name, sample_size, split_delta, stage_bound
+from .stage_bound import (
+    Risk,
+    StageBound,
+    known_risks,
+    row_name,
+    sample_size,
+    split_delta,
+    stage_bound,
+)
 from .stage_laws import require_two_stages
 
 
@@ -121,6 +129,7 @@ def bound_path(
     moments = _moments(process, steps if times is None else times, clock)
     (delta_source, delta_target), fine = split_delta(delta, delta_split)
     counts = sample_size(n_source, "n_source"), sample_size(n_target, "n_target")
+    risk, source_risk = known_risks(risk, source_risk)
     source, target = _evaluate(
         process, moments, counts, (delta_source, delta_target), fine,
         prior, risk, source_risk, find_row(bound), row_name(bound), clock,

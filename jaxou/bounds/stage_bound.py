@@ -74,11 +74,25 @@ def stage_bound(
 
 
 def _risk_of(risk, law: Gaussian, name: str) -> Float[Array, ""]:
-    value = as_float(risk(law) if callable(risk) else risk, name)
+    return as_risk(risk(law), name, law_gave_it=True) if callable(risk) else as_risk(risk, name)
+
+
+def known_risks(risk, source_risk):
+    """Both with numbers as checked arrays, before anything is traced; callables pass."""
+    if not callable(risk):
+        risk = as_risk(risk, "risk")
+    if source_risk is not None and not callable(source_risk):
+        source_risk = as_risk(source_risk, "source_risk")
+    return risk, source_risk
+
+
+def as_risk(value, name: str, law_gave_it: bool = False) -> Float[Array, ""]:
+    """An empirical risk in [0, 1]; one that a law gave may be NaN, and its status says why."""
+    value = as_float(value, name)
     if value.ndim != 0:
         raise ValueError(f"{name} must be one number in [0, 1], got shape {value.shape}")
     refuse_unless(
-        ((value >= 0) & (value <= 1)) | (jnp.isnan(value) & callable(risk)),
+        ((value >= 0) & (value <= 1)) | (jnp.isnan(value) & law_gave_it),
         f"{name}={show_value(value)} must lie in [0, 1]: it is the empirical risk of a bounded "
         "loss; ou.SaturatedRisk makes one of a quadratic",
     )

@@ -17,7 +17,7 @@ from ..laws import Gaussian
 from ..stages import AbstractChain
 from .path import BoundPath, bound_path, law_before, target_at
 from .rows import Row, find_row
-from .stage_bound import Risk, row_name, sample_size, split_delta
+from .stage_bound import Risk, known_risks, row_name, sample_size, split_delta
 from .stage_laws import require_two_stages
 
 PLACES = ("at the start", "inside", "at the end")
@@ -123,6 +123,7 @@ def best_stopping(
         horizon = stage.duration if clock == "time" else stage.steps
     horizon = as_number(horizon, "horizon")
     refuse_unless(horizon > 0, f"horizon={show_value(horizon)} must be above 0: nothing to choose")
+    risk, source_risk = known_risks(risk, source_risk)
     common = dict(
         n_source=n_source,
         n_target=n_target,

@@ -130,3 +130,36 @@ def _logabsdet_jvp(primals, tangents):
     (matrix,), (dot,) = primals, tangents
     inverse = solve(matrix, jnp.eye(matrix.shape[0], dtype=matrix.dtype))
     return logabsdet(matrix), jnp.sum(inverse.T * dot)
+
+
+def _cholesky_inverse(matrix):
+    root = lax.linalg.cholesky(matrix, symmetrize_input=False)
+    eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    half = lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
+    return half.T @ half, 2 * jnp.sum(jnp.log(jnp.diagonal(root)))
+
+
+_cholesky_inverse_batched = _batch_by_loop(_cholesky_inverse)
+
+
+@jax.custom_jvp
+def inverse_and_logdet(
+    matrix: Float[Array, "n n"],
+) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+    """(M^-1, log det M) of a symmetric positive definite matrix, by one Cholesky factor.
+
+    A quarter of the price of an eigendecomposition. NaN for a matrix without a Cholesky factor: a
+    singular one needs `linalg.roots`. Differentiable to any order.
+
+    >>> inverse, logdet = inverse_and_logdet(jnp.diag(jnp.array([4.0, 0.5])))
+    >>> inverse.diagonal().round(6).tolist(), round(float(logdet), 6)
+    ([0.25, 2.0], 0.693147)
+    """
+    return _cholesky_inverse_batched(matrix)
+
+
+@inverse_and_logdet.defjvp
+def _inverse_and_logdet_jvp(primals, tangents):
+    (matrix,), (dot,) = primals, tangents
+    inverse, logdet = inverse_and_logdet(matrix)
+    return (inverse, logdet), (-inverse @ dot @ inverse, jnp.sum(inverse * dot))
