@@ -65,12 +65,22 @@ def bound_terms(bound: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     ax.invert_yaxis()
     if "kl" in rows:  # a line below what sums to it
         ax.axhline(rows.index("kl") + 0.5, color="#999999", linewidth=0.8, linestyle=":")
-    ax.margins(x=0.14)
+    _widen(ax, [v for _, v in everything if np.isfinite(v)])
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("nats")
     if title:
         ax.set_title(title)
     return ax
+
+
+def _widen(ax: Axes, values: list[float]) -> None:
+    """Room for the numbers at the bars, measured on the scale of the axis."""
+    scale = ax.xaxis.get_transform()
+    low, high = scale.transform([min(0.0, *values), max(0.0, *values)])
+    room = 0.14 * max(high - low, 1e-12)
+    low, high = low - room * (low < 0), high + room * (high > 0)
+    if high > low:
+        ax.set_xlim(*scale.inverted().transform([low, high]))
 
 
 def _term(stage: Any, name: str) -> float | None:

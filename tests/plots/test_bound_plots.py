@@ -82,7 +82,19 @@ def test_terms_that_dwarf_the_others_get_a_logarithmic_axis(ax, p07):
     bound = ou.two_stage_bound(far, n_source=50_000, n_target=1000, risk=0.1, delta=0.05)
     plots.bound_terms(bound, ax=ax)
     assert ax.get_xscale() == "symlog"
+    low, high = ax.get_xlim()
+    assert low < min(bar.get_width() for bar in ax.patches) == -1.0
+    assert high > max(bar.get_width() for bar in ax.patches) > 1e6
     assert any(text.get_text() == f"{float(bound.target.kl):.3g}" for text in ax.texts)
+
+
+def test_infinite_terms_are_named_and_the_others_stay_readable(ax, p07):
+    still = p07.with_finetune(noise=np.zeros((2, 2)))
+    bound = ou.two_stage_bound(still, n_source=50_000, n_target=1000, risk=0.1, delta=0.05)
+    assert np.isinf(float(bound.target.kl))
+    plots.bound_terms(bound, ax=ax)
+    assert "inf" in [text.get_text() for text in ax.texts]
+    assert np.all(np.isfinite(ax.get_xlim())) and ax.get_xlim()[1] < 50
 
 
 # ---- the map
