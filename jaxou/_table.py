@@ -85,6 +85,12 @@ def read_table(path: Path) -> Table:
         )
     if not rows:
         raise TableError(f"{path} has a header and no rows")
+    if text.count('"') % 2 and any("\n" in cell for cell in rows[-1]):
+        first = lines[-2] + 1 if len(lines) > 1 else 2
+        raise TableError(
+            f"{path}, line {first}: a quotation mark opens a field that is never closed, and the "
+            "rest of the file is in it"
+        )
     return Table(names, rows, lines, delimiter, defects)
 
 

@@ -104,6 +104,8 @@ def test_thousands_blank_lines_and_trailing_delimiters(capsys, tmp_path):
     file.write_text('\nrisk,kl,n,claim\n\n0.05,120.5,"5,000",0.1151,\n0.05,120.5,5000,11.51 %\n\n')
     code, out, _ = run(capsys, file)
     assert code == 0 and "2 claims: 2 hold" in out
+    file.write_text('disk,risk,kl,n,claim\n5" wide,0.05,120.5,5000,0.1151\n')  # no quoted field
+    assert run(capsys, file)[0] == 0
 
 
 def test_columns_by_flags_and_what_was_spent(capsys, write):
@@ -189,6 +191,7 @@ def test_missing_columns(capsys, write):
         (b"0.05,120.5,5000,0.1151\n0.05,1,2,3\n", "begins with numbers"),
         (b"risk,kl,n,claim\n\xff\xfe\x00", "is not text in UTF-8"),
         (b"risk,kl,n,claim\nx,y,z,w\n", "no row of"),
+        (b'risk,kl,n,claim\n1,2,3,4\n0.05,1,9,"0.1\n1,2,3,4\n', "line 3: a quotation mark"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_used(capsys, tmp_path, content, says):
