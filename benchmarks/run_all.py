@@ -21,6 +21,7 @@ SCRIPTS = {
     "compile_time": ["compile_time.py"],
     "memory": ["memory.py"],
     "laws": ["laws.py"],
+    "bound_grid": ["bound_grid.py"],
 }
 
 

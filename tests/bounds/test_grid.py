@@ -27,13 +27,15 @@ def plain():
     return ou.TwoStage(pretrain, finetune, ou.Gaussian([0.0, 0.1], [1.0, 0.5]))
 
 
-def compare(process, axes, risk, monkeypatch):
-    fast = bound_grid(process, axes, risk=risk, **COMMON)
+def compare(process, axes, risk, monkeypatch, **more):
+    fast = bound_grid(process, axes, risk=risk, **COMMON, **more)
     monkeypatch.setattr(modal_route, "is_modal", lambda *_: False)
-    slow = bound_grid(process, axes, risk=risk, **COMMON)
+    slow = bound_grid(process, axes, risk=risk, **COMMON, **more)
     assert fast.modal and not slow.modal
     for name in ("value", "gap", "kl", "risk", "source_value", "source_kl", "gradient"):
         ours, theirs = getattr(fast, name), getattr(slow, name)
+        if ours is None:
+            continue
         scale = np.nanmax(np.abs(theirs))
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12 * scale, err_msg=name)
     assert (fast.status == slow.status).all()
@@ -42,12 +44,18 @@ def compare(process, axes, risk, monkeypatch):
 
 def test_both_routes_are_one_bound(plain, monkeypatch):
     risk = SaturatedRisk(plain.finetune.hessian.values + 0.1, plain.finetune.minimum, floor=0.05)
-    fast = compare(plain, AXES, risk, monkeypatch)
-    assert fast.value.shape == (2, 2) and fast.gradient.shape == (2, 2, 2)
+    fast = compare(plain, AXES, risk, monkeypatch, gradients=False)
+    assert fast.value.shape == (2, 2)
     changed = plain.with_pretrain(learning_rate=0.3).with_finetune(batch_size=2.0)
     b = two_stage_bound(changed, risk=risk, law="finite", **COMMON)
     np.testing.assert_allclose(fast.value[1, 0], b.target.value, rtol=1e-10)
     np.testing.assert_allclose(fast.source_value[1, 0], b.source.value, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_both_routes_have_the_same_slopes(plain, monkeypatch):
+    risk = SaturatedRisk(plain.finetune.hessian.values + 0.1, plain.finetune.minimum, floor=0.05)
+    compare(plain, AXES | {"finetune.weight_decay": [0.02, 0.1]}, risk, monkeypatch)
 
 
 @pytest.mark.slow
@@ -64,7 +72,7 @@ def test_gradients_are_the_slopes_of_the_values(p07):
     along = (grid.value[2, 1] - grid.value[0, 1]) / (rates[2] - rates[0])
     across = (grid.value[1, 2] - grid.value[1, 0]) / (batches[2] - batches[0])
     np.testing.assert_allclose(grid.gradient[:, 1, 1], [along, across], rtol=1e-6)
-    assert grid.risk_held_fixed
+    assert grid.risk_held_fixed and grid.gradient.shape == (2, 3, 3)
     best = grid.best
     cell = np.unravel_index(int(grid.value.argmin()), grid.value.shape)
     np.testing.assert_allclose(best["finetune.learning_rate"], rates[cell[0]])
@@ -78,10 +86,9 @@ def test_bad_cells_are_masked_and_disturb_no_other(p07):
     assert np.isfinite(grid.value).tolist() == ok and grid.gradient is None
     assert (grid.status == ou.Status.ok).tolist() == ok
     assert (grid.status == ou.Status.unstable)[2, 0] and (grid.status == ou.Status.bad_input)[0, 1]
-    b = two_stage_bound(p07, risk=0.1, law="finite", **COMMON)
-    np.testing.assert_allclose(grid.value[0, 0], b.target.value, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_singular_laws_take_the_general_route(p07):
     # from a point, without noise in one direction: the laws share a range of one dimension
     bowl = dict(hessian=jnp.eye(2), noise=jnp.diag(jnp.asarray([1.0, 0.0])), steps=50)

@@ -34,16 +34,18 @@ def best(far, risk):
     return best_stopping(far, risk=risk, **COMMON)
 
 
-def test_a_path_is_the_finite_bound_at_every_step(p07):
-    risk = SaturatedRisk(p07.finetune.hessian, p07.finetune.minimum, floor=0.05)
-    path = bound_path(p07, steps=[0, 7, 500], risk=risk, source_risk=0.02, **COMMON)
+@pytest.mark.parametrize("kind", ["far", pytest.param("p07", marks=pytest.mark.slow)])
+def test_a_path_is_the_finite_bound_at_every_step(kind, request):
+    process = request.getfixturevalue(kind)
+    risk = SaturatedRisk(process.finetune.hessian, process.finetune.minimum, floor=0.05)
+    path = bound_path(process, steps=[0, 7, 500], risk=risk, source_risk=0.02, **COMMON)
     for step, value, kl in zip((7, 500), path.value[1:], path.kl[1:], strict=True):
-        one = p07.with_finetune(steps=step)
+        one = process.with_finetune(steps=step)
         b = two_stage_bound(one, law="finite", risk=risk, source_risk=0.02, **COMMON)
         np.testing.assert_allclose([value, kl], [b.target.value, b.target.kl], rtol=1e-9)
         np.testing.assert_allclose(path.source.value, b.source.value, rtol=1e-12)
     # without fine-tuning there is nothing to pay, and the risk is that of the pre-trained law
-    before = p07.law("pretrain", step=1000)
+    before = process.law("pretrain", step=1000)
     np.testing.assert_allclose(path.kl[0], 0.0, atol=1e-12)
     np.testing.assert_allclose(path.risk[0], risk(before), rtol=1e-12)
     parts = path.discrepancy
@@ -85,6 +87,7 @@ def test_the_best_time_is_inside_and_a_grid_confirms_it(far, risk, best):
     assert alone > 1.2 * best.time
 
 
+@pytest.mark.slow
 def test_the_best_time_moves_as_differences_say(far, risk, best):
     def time(batch):
         moved = far.with_finetune(batch_size=batch)
@@ -93,7 +96,7 @@ def test_the_best_time_moves_as_differences_say(far, risk, best):
     value, slope = jax.jit(jax.value_and_grad(time))(32.0)
     np.testing.assert_allclose(value, best.time, rtol=1e-9)
     h = 1e-2
-    difference = (jax.jit(time)(32 + h) - jax.jit(time)(32 - h)) / (2 * h)
+    difference = (time(32 + h) - time(32 - h)) / (2 * h)
     np.testing.assert_allclose(slope, difference, rtol=1e-4)
 
 
