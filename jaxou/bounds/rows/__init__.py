@@ -13,6 +13,7 @@ from jaxtyping import Array
 from .bernstein import emp_bernstein
 from .catoni import catoni_linear, catoni_phi
 from .deployed import majority_vote, single_draw
+from .lambda_grid import lambda_grid, on_lambda_grid
 from .mcallester import (
     harel_simplified,
     maurer_pinsker,
@@ -22,7 +23,7 @@ from .mcallester import (
 )
 from .seeger import quadratic, seeger, tolstikhin_seldin_simple
 from .thiemann import thiemann, thiemann_lambda
-from .unbounded import chi_square, second_moment, sub_gaussian
+from .unbounded import chi_square, gaussian_residual, second_moment, sub_gaussian
 
 Row = Callable[..., Array]
 
@@ -45,6 +46,8 @@ _NEEDS: dict[str, tuple[Row, str]] = {
     "emp_bernstein": (emp_bernstein, "variance=..."),
     "sub_gaussian": (sub_gaussian, "catoni_lambda=..., variance_proxy=..."),
     "second_moment": (second_moment, "catoni_lambda=..., moment=..."),
+    "gaussian_residual": (gaussian_residual, "catoni_lambda=..., residual_variance=..."),
+    "on_lambda_grid": (on_lambda_grid, "row=ou.bounds.catoni_phi"),
 }
 
 
@@ -88,12 +91,15 @@ __all__ = [
     "chi_square",
     "emp_bernstein",
     "find_row",
+    "gaussian_residual",
     "harel_simplified",
+    "lambda_grid",
     "majority_vote",
     "maurer_pinsker",
     "mcallester_2003",
     "mcallester_he",
     "mcallester_loose",
+    "on_lambda_grid",
     "quadratic",
     "row_names",
     "second_moment",

@@ -26,7 +26,9 @@ def emp_bernstein(
         V = variance + (1 + c2) sqrt(variance K_2 / (2(n-1))) + 2 c2 K_2 / (n-1)
         risk + (1 + c1) sqrt((e-2) V K_1 / n)   if K_1 <= n (e-2) variance,   else risk + 2 K_1 / n
 
-    Where printed versions differ, the larger grid sizes nu_1, nu_2 are taken (safe). Needs n >= 2.
+    The grids have nu_1 = ceil(log sqrt((e-2) n / (4 log(2/delta))) / log c1) + 1 and
+    nu_2 = ceil(log(sqrt((n-1) / log(1/delta)) / 2 + 3/2) / log c2) points: where printed versions
+    differ, the larger size (safe). Needs n >= 2.
 
     >>> bool(emp_bernstein(0.05, 20.0, 5000, 0.05, variance=0.001) < 0.08)
     True
@@ -46,7 +48,8 @@ def emp_bernstein(
         nu1 = jnp.ceil(
             jnp.log(jnp.maximum(weight * a.n / (4.0 * log_two), 1.0)) / 2.0 / jnp.log(c1)
         )
-        nu2 = jnp.ceil(jnp.log(0.5 * jnp.sqrt((a.n - 1.0) / log_two) + 1.5) / jnp.log(c2))
+        widest = 0.5 * jnp.sqrt((a.n - 1.0) / -jnp.log(a.delta)) + 1.5
+        nu2 = jnp.ceil(jnp.log(widest) / jnp.log(c2))
         k1 = a.kl + jnp.log(2.0 * (nu1 + 1.0) / a.delta)
         k2 = a.kl + jnp.log(2.0 * jnp.maximum(nu2, 1.0) / a.delta)
         positive = variance > 0
