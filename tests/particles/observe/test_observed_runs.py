@@ -81,7 +81,7 @@ def runs(tmp_path_factory):
     return process, whole, cut, places
 
 
-WANTED = 40 * 2**20
+WANTED = 4 * 2**20
 """Bytes for the second run: several chunks."""
 
 
