@@ -7,6 +7,7 @@ from .best_posterior import BestPosterior, best_posterior
 from .catalogue import Applicable, BoundRow, Catalogue, applicable, catalogue
 from .discrepancies import Discrepancy, discrepancy
 from .dominance import Dominance, dominance, dominance_of
+from .grid import BoundGrid, bound_grid
 from .inversion import kl_inverse, kl_inverse_lower
 from .ledger import Ledger, Receipt
 from .losses import (
@@ -61,6 +62,7 @@ __all__ = [
     "Audit",
     "BestPosterior",
     "BestStopping",
+    "BoundGrid",
     "BoundPath",
     "BoundRow",
     "BoundTerms",
@@ -98,6 +100,7 @@ __all__ = [
     "best_scale",
     "best_stopping",
     "binary_kl",
+    "bound_grid",
     "bound_path",
     "catalogue",
     "catoni_linear",
