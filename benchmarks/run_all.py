@@ -22,6 +22,8 @@ SCRIPTS = {
     "memory": ["memory.py"],
     "laws": ["laws.py"],
     "bound_grid": ["bound_grid.py"],
+    "bounds": ["bounds.py"],
+    "bound_coverage": ["bound_coverage.py"],
 }
 
 

@@ -1,6 +1,6 @@
 """Do the certificates cover, and do wrong ones under-cover on the same samples?
 
-5,000 problems with known true risks; `benchmarks/coverage.py` prints the whole table.
+5,000 problems with known true risks; `benchmarks/bound_coverage.py` prints the whole table.
 """
 
 import functools

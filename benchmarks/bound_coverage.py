@@ -1,6 +1,6 @@
 """Do the certificates cover? Synthetic problems with known true risks, and wrong twins beside them.
 
-    python benchmarks/coverage.py [--quick] [--problems 5000]
+    python benchmarks/bound_coverage.py [--quick] [--problems 5000]
 
 A problem is a sample of n examples and a finite set of hypotheses whose true risks are known. The
 adversary knows the truth too and picks the posterior with the largest R(Q) - bound: single
