@@ -1,7 +1,7 @@
 """A theorem about the fine-tuned model: certificate mode of the second-stage bound."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,22 +9,32 @@ import numpy as np
 from jaxtyping import Array
 
 from .._typing import Matrix, PRNGKeyArray, Vector
-from ..bounds.inversion import kl_inverse
-from ..bounds.ledger import Ledger, Receipt
-from ..bounds.weights import decimal
 from ..curvature.batching import example_count
-from ..curvature.estimate import DENSE_PARAMETERS
 from ..curvature.hessian import hessian
-from ..curvature.parameters import as_vector, from_vector, to_vector
+from ..curvature.parameters import as_vector, from_vector
 from ..linalg.algebra import as_matrix, with_dimension
+from .accounts import MONTE_CARLO, complexity, inverted, open_account, upper_risk
+from .accounts import MONTE_CARLO_SHARE as MONTE_CARLO_SHARE
 from .certificate import Certificate
 from .model import cross_entropy
+from .optimised import descend
+from .optimum import minimise
 from .posterior import Posterior, Screen, choose, given_posterior, posterior_family
-from .priors import PRIORS, ScaleGrid, prior_shape, source_covariance
-from .risk import draw_losses, losses_at
+from .priors import PRIORS as PRIORS
+from .priors import (
+    PriorShape,
+    ScaleGrid,
+    laplace_covariance,
+    prior_shape,
+    source_covariance,
+    structured_shape,
+)
+from .refusals import check_settings, refuse_overlap, refuse_unbounded
+from .risk import law_losses
+from .store import data_digest
 
-MONTE_CARLO_SHARE = 0.2
-"""Share of delta spent on the Monte Carlo step; it enters through a logarithm only."""
+FACTOR_RANK = 16
+"""Columns of a low-rank posterior's factor, at most."""
 
 
 def certify(
@@ -48,6 +58,14 @@ def certify(
     loss: Callable[..., Any] = cross_entropy,
     weight_decay: float = 1e-3,
     chunk: int = 256,
+    structure: str = "full",
+    shape: str = "steady",
+    ridge: float | Sequence[float] = 0.1,
+    rank: int = 64,
+    optimise: int | None = None,
+    rate: float = 0.03,
+    split: float = 0.5,
+    monte_carlo: str = "kl",
 ) -> Certificate:
     r"""Bound the target risk of a Gaussian randomised predictor around the fine-tuned model.
 
@@ -61,21 +79,31 @@ def certify(
     target examples are independent draws, and the caller keeps the promise below.
 
     **The caller's promise**: `prior_center`, `prior_covariance`, `source_data`, `model`, `scales`,
-    `inflation`, `delta` and n do not depend on the target sample. Target examples found again in
-    the source sample are refused; other leaks cannot be seen from here.
+    `inflation`, `ridge`, `split`, `delta` and n do not depend on the target sample. Target examples
+    found again in the source sample are refused; other leaks cannot be seen from here.
 
     - `loss01(model, x, y)`: loss of one example; the model's output is what it makes of it.
     - `prior_center`, `posterior_center`: models like `model`, or vectors (d,).
     - `prior`: "source" has the shape S of `prior_covariance`, else of SGD's steady law on
-      `source_data` with `weight_decay`, inflated by `inflation` x its mean variance (several
-      values are paid for by a union bound); without both, the identity. "isotropic" has S = I;
-      "zero" has S = I and centre 0.
+      `source_data` with `weight_decay`, inflated by `inflation` x its mean variance, or, with
+      `shape="laplace"`, of (A_S + ridge I)^-1 (several inflations or ridges are paid for by a union
+      bound); without both, the identity. "isotropic" has S = I; "zero" has S = I and centre 0.
+      "split" spends the first `split` share of the target examples on the prior: its centre
+      minimises their `loss` with `weight_decay`, S = (A_0 + ridge I)^-1, and the bound is on
+      the other examples alone; put the examples in random order first.
     - `posterior_covariance`: used as given. If left out, the best full-rank one for the Hessian of
       `loss(model, example)` on the target is chosen, which is free.
     - `move_center=True` lets the posterior's mean give way to the prior where that tightens the
       bound; the certified predictor is then between the two models. Free as well.
+    - `optimise`: steps of descent on the bound itself, for mean and covariance (default 0, and
+      1,000 for the structures that need it), at `rate`; free, and by far the tightest. `loss` is
+      then best a negative log-likelihood.
+    - `structure`: "full"; "diagonal" or "low_rank" (`rank` directions of the source's curvature in
+      the prior, a low-rank part in the posterior) store O(d rank) numbers and have no limit on d.
+    - `monte_carlo="bernstein"` has r_upper = r + sqrt(2 V l / m) + 7 l / (3(m - 1)), l =
+      log(2 / delta_2), V the variance between draws: tighter for some thousands of draws.
 
-    Cost: O(d^3) and `draws` passes over the target sample; d up to 2,000. Raises `RuntimeError`
+    Cost: O(d^3) ("full") and `draws` passes over the target sample. Raises `RuntimeError`
     without x64 and `ValueError` on bad input, saying what to do.
 
     >>> model = {"w": jnp.zeros(2)}
@@ -87,97 +115,113 @@ def certify(
     >>> certificate.risk_mc < certificate.risk_upper < certificate.bound < 0.6
     True
     """
-    size = _check(model, trainable, delta, prior, draws, target_data)
-    center = as_vector(posterior_center, model, trainable, "posterior_center")
-    prior_center = as_vector(prior_center, model, trainable, "prior_center")
-    center, prior_center = center.astype(float), prior_center.astype(float)
+    size = check_settings(
+        model, trainable, delta, prior, draws, target_data, structure, monte_carlo, MONTE_CARLO
+    )
+    steps = _steps(optimise, structure, posterior_covariance)
+    center = as_vector(posterior_center, model, trainable, "posterior_center").astype(float)
+    prior_center = as_vector(prior_center, model, trainable, "prior_center").astype(float)
     target_data = jax.tree.map(jnp.asarray, target_data)
-    _refuse_unbounded(model, loss01, target_data, center, trainable)
+    refuse_unbounded(model, loss01, target_data, center, trainable)
     if source_data is not None:
-        _refuse_overlap(source_data, target_data)
+        refuse_overlap(source_data, target_data)
     scales = scales or ScaleGrid()
-    if prior != "source":
+    curve = dict(trainable=trainable, chunk=chunk)
+    everything, n_prior = target_data, 0
+    if prior == "split":
+        n_prior = _cut(split, example_count(target_data))
+        source_data = jax.tree.map(lambda leaf: leaf[:n_prior], target_data)
+        target_data = jax.tree.map(lambda leaf: leaf[n_prior:], target_data)
+        start = from_vector(model, prior_center, trainable)
+        found = minimise(start, loss, source_data, weight_decay=weight_decay, **curve)
+        prior_center, prior_covariance, shape = found.vector, None, "laplace"
+    elif prior != "source":
         prior_covariance, source_data = None, None
     if prior == "zero":
         prior_center = jnp.zeros_like(prior_center)
-    if prior_covariance is None and source_data is not None:
-        prior_covariance = source_covariance(
-            model,
-            loss,
-            source_data,
-            prior_center,
-            weight_decay=weight_decay,
-            trainable=trainable,
-            chunk=chunk,
-        )
-    elif prior_covariance is not None:
-        prior_covariance = _dense(prior_covariance, size, "prior_covariance")
-    inflations = (0.0,) if prior_covariance is None else _as_tuple(inflation)
+
+    made = _Shapes(model, loss, source_data, prior_center, structure, shape, rank, curve)
+    if prior_covariance is not None:
+        prior_covariance = _covariance(prior_covariance, size, structure, "prior_covariance")
+    shapes, values = made.all(
+        prior_covariance, _as_tuple(inflation), _as_tuple(ridge), weight_decay
+    )
 
     n = example_count(target_data)
-    ledger, delta_pac, delta_mc = _ledger(delta, draws, n, scales, len(inflations))
+    ledger, delta_pac, delta_mc = open_account(delta, draws, n, scales, len(shapes))
     variances = np.array([scales.variance(j) for j in range(1, scales.count + 1)])
-    weights = np.array([scales.weight(j) for j in range(1, scales.count + 1)]) / len(inflations)
-
-    def complexity(kl: Any, index: Any) -> Any:
-        # outward by far more than the rounding of a sum over d terms
-        kl = np.asarray(kl) * (1.0 + 1e-10) + 1e-10
-        return (kl + np.log(2.0 * np.sqrt(n) / (delta_pac * weights[index - 1]))) / n
+    weights = np.array([scales.weight(j) for j in range(1, scales.count + 1)]) / len(shapes)
+    cost = lambda kl, index: complexity(kl, n, delta_pac * weights[index - 1])
 
     selection, evaluation = jax.random.split(key)
-    screen = Screen.make(model, loss01, target_data, size, selection, trainable)
+    extra = min(rank, FACTOR_RANK) if structure == "low_rank" else 0
+    screen = Screen.make(model, loss01, target_data, size + extra, selection, trainable)
     curved = None
-    if posterior_covariance is None:
-        curved = hessian(model, loss, target_data, at=center, trainable=trainable, chunk=chunk)
+    if posterior_covariance is None and structure == "full":
+        curved = hessian(model, loss, everything, at=center, **curve)
     best = None
-    for inflate in inflations:
-        shape = prior_shape(prior_center, prior_covariance, inflate)
-        if curved is None:
-            given = _dense(posterior_covariance, size, "posterior_covariance")
-            law = given_posterior(shape, center, given)
-            found = _best_scale(law, variances, complexity, float(screen(law)))
-        else:
-            family = posterior_family(shape, center, curved)
-            limit = np.inf if best is None else best[0][0]
-            found = choose(family, variances, complexity, _bound, screen, n, move_center, limit)
+    for prior_law, value in zip(shapes, values, strict=True):
+        if posterior_covariance is not None:
+            given = _covariance(posterior_covariance, size, structure, "posterior_covariance")
+            law = given_posterior(prior_law, center, given)
+            found = _best_scale(law, variances, cost, float(screen(law)))
+        elif curved is not None:
+            family = posterior_family(prior_law, center, curved)
+            # descent may overtake: every shape gets its best start
+            limit = np.inf if best is None or steps else best[0][0]
+            found = choose(family, variances, cost, inverted, screen, n, move_center, limit)
             if found is not None:
                 scale = variances[found[1] - 1]
                 law = family.at(*map(jnp.asarray, (scale, found[2], found[3])))
+        else:
+            law, found = _first(prior_law, center, variances, extra, selection)
+        if found is not None and steps:
+            law = _descended(
+                law, found[1], variances, cost, steps, rate, selection,
+                model=model, loss=loss, data=target_data, trainable=trainable,
+            )  # fmt: skip
+            # an optimised law is neither tempered nor pulled
+            found = _best_scale(law, variances, cost, float(screen(law)))
         if found is not None and (best is None or found[0] < best[0][0]):
-            best = (found, law, shape, inflate)
-    (_, index, temperature, pull), law, shape, inflate = best
+            best = (found, law, value)
+    (_, index, temperature, pull), law, value = best
 
     # j is an integer here, and the draws are new: nothing below is chosen by looking at them
-    scale = scales.variance(index)
-    kl = float(law.kl(scale))
-    cost = float(complexity(kl, index))
-    mean, root = law.mean, law.root
-    table = draw_losses(
-        model, loss01, target_data, mean, root, key=evaluation, draws=draws, trainable=trainable
+    kl = float(law.kl(scales.variance(index)))
+    table = law_losses(
+        model, loss01, target_data, law, key=evaluation, draws=draws, trainable=trainable
     )
-    risk_mc = float(table.risk)
-    risk_upper = _bound(risk_mc, np.log(2.0 / delta_mc) / draws)
+    risk = float(table.risk)
+    variance = float(jnp.var(table.by_draw, ddof=1)) if draws > 1 else 0.0
+    risk_upper = upper_risk(risk, variance, draws, delta_mc, monte_carlo)
+    total = float(cost(kl, index))
     return Certificate(
-        bound=_bound(risk_upper, cost),
-        risk_mc=risk_mc,
+        bound=inverted(risk_upper, total),
+        risk_mc=risk,
         risk_upper=risk_upper,
         kl=kl,
-        complexity=cost,
+        complexity=total,
         n=n,
         delta=float(delta),
         draws=draws,
         ledger=ledger,
         prior=prior,
         prior_scale_index=index,
-        prior_variance=scale,
+        prior_variance=scales.variance(index),
         prior_weight=float(weights[index - 1]),
-        inflation=float(inflate),
+        inflation=float(value),
         temperature=temperature,
         pull=pull,
-        posterior_mean=mean,
-        posterior_root=root,
-        prior_mean=prior_center,
-        prior_root=float(np.sqrt(scale)) * shape.root,
+        risk_variance=variance,
+        monte_carlo=monte_carlo,
+        structure=structure,
+        shapes=len(shapes),
+        n_prior=n_prior,
+        optimised=steps,
+        data_sha256=data_digest(target_data),
+        key_data=tuple(int(word) for word in np.ravel(jax.random.key_data(evaluation))),
+        scales=scales,
+        law=law,
     )
 
 
@@ -199,98 +243,139 @@ def compare_priors(
     return {name: certify(model, loss01, prior=name, delta=share, **settings) for name in priors}
 
 
-def _bound(risk: float, budget: float) -> float:
-    return float(kl_inverse(risk, budget))
+class _Shapes(NamedTuple):
+    """How candidate prior shapes are made, from what the prior may see."""
+
+    model: Any
+    loss: Callable[..., Any]
+    data: Any
+    center: Vector
+    structure: str
+    shape: str
+    rank: int
+    curve: dict[str, Any]
+
+    def all(
+        self,
+        covariance: Any,
+        inflations: tuple[float, ...],
+        ridges: tuple[float, ...],
+        decay: float,
+    ) -> tuple[list[PriorShape], tuple[float, ...]]:
+        """The shapes, and the inflation or ridge of each."""
+        what = (self.model, self.loss, self.data, self.center)
+        if self.structure != "full":
+            if covariance is not None:
+                raise ValueError(
+                    "prior_covariance needs structure='full'; the other structures make their own "
+                    "prior from source_data and ridge"
+                )
+            values = ridges if self.structure == "low_rank" and self.data is not None else (0.0,)
+            how = dict(structure=self.structure, rank=self.rank, **self.curve)
+            return [structured_shape(*what, ridge=v, **how) for v in values], values
+        if covariance is None and self.data is not None and self.shape == "laplace":
+            made = [laplace_covariance(*what, v, **self.curve) for v in ridges]
+            return [prior_shape(self.center, matrix, 0.0) for matrix in made], ridges
+        if covariance is None and self.data is not None:
+            covariance = source_covariance(*what, weight_decay=decay, **self.curve)
+        values = (0.0,) if covariance is None else inflations
+        return [prior_shape(self.center, covariance, v) for v in values], values
+
+
+def _steps(optimise: int | None, structure: str, covariance: Any) -> int:
+    if covariance is not None:
+        if optimise:
+            raise ValueError(
+                "posterior_covariance is used as given and optimise= would change it: give one"
+            )
+        if structure == "low_rank":
+            raise ValueError(
+                "posterior_covariance needs structure='full' or 'diagonal': leave it out and a "
+                "low-rank one is optimised"
+            )
+        return 0
+    if optimise is None:
+        return 0 if structure == "full" else 1000
+    if optimise < 0 or (optimise == 0 and structure != "full"):
+        raise ValueError(
+            f"optimise={optimise} must be a number of steps >= 1, or 0 with structure='full'"
+        )
+    return int(optimise)
+
+
+def _cut(split: float, n: int) -> int:
+    """How many examples a split prior takes."""
+    cut = round(split * n) if 0 < split < 1 else 0
+    if min(cut, n - cut) < 8:
+        raise ValueError(
+            f"split={split} of {n} target examples must leave at least 8 on both sides: it is the "
+            "share of them that the prior may see, 0.5 for half"
+        )
+    return cut
+
+
+def _first(
+    shape: PriorShape, center: Vector, variances: np.ndarray, rank: int, key: PRNGKeyArray
+) -> tuple[Posterior, tuple[float, int, float, float]]:
+    """Where descent starts without a target Hessian: the fine-tuned centre, well inside the prior.
+
+    The prior's scale is such that the fine-tuned centre lies at one standard deviation.
+    """
+    size = center.shape[0]
+    shift = shape.whiten(center)
+    ideal = max(float(shift @ shift) / size, 1e-6)
+    index = int(np.argmin(np.abs(np.log(variances / ideal)))) + 1
+    scale = variances[index - 1]
+    factor = None
+    if rank:
+        factor = 1e-2 * np.sqrt(scale) * jax.random.normal(key, (size, rank))
+    law = Posterior(shape.center, shape.root, jnp.full(size, 0.6 * scale), shift, factor)
+    return law, (1.0, index, 0.0, 0.0)
+
+
+def _descended(
+    law: Posterior,
+    index: int,
+    variances: np.ndarray,
+    cost: Callable[..., Any],
+    steps: int,
+    rate: float,
+    key: PRNGKeyArray,
+    **problem: Any,
+) -> Posterior:
+    """Half of the steps with tau free, then tau on the grid and the rest."""
+    n = example_count(problem["data"])
+    price = lambda j: float(cost(0.0, np.asarray(j))) * n
+    how = dict(rate=rate, **problem)
+    first, second = jax.random.split(key)
+    half = max(steps // 2, 1)
+    law, scale = descend(
+        law, float(variances[index - 1]), constant=price(index), key=first, steps=half, **how
+    )
+    index = int(np.argmin(np.abs(np.log(variances / scale)))) + 1
+    scale = float(variances[index - 1])
+    return descend(
+        law, scale, constant=price(index), key=second, steps=half, free_scale=False, **how
+    )[0]
 
 
 def _best_scale(
-    law: Posterior, variances: np.ndarray, complexity: Callable[..., Any], risk: float
+    law: Posterior, variances: np.ndarray, cost: Callable[..., Any], risk: float
 ) -> tuple[float, int, float, float]:
     """The best prior scale for a given posterior."""
     index = np.arange(1, len(variances) + 1)
-    cost = complexity(jax.vmap(law.kl)(jnp.asarray(variances)), index)
-    best = int(np.argmin(cost))
-    return _bound(risk, float(cost[best])), best + 1, 0.0, 0.0
+    found = cost(jax.vmap(law.kl)(jnp.asarray(variances)), index)
+    best = int(np.argmin(found))
+    return inverted(risk, float(found[best])), best + 1, 0.0, 0.0
 
 
-def _ledger(
-    delta: float, draws: int, n: int, scales: ScaleGrid, shapes: int
-) -> tuple[Ledger, float, float]:
-    """The closed account, and what the bound and the Monte Carlo step may use of it."""
-    many = f" and every one of {shapes} inflations" if shapes > 1 else ""
-    ledger = Ledger(delta)
-    share = decimal(MONTE_CARLO_SHARE)
-    bound: Receipt = ledger.choose(
-        f"kl bound on {n} target examples, for every prior scale j{many}",
-        scales.weights,
-        share=1 - share,
-        why="the target sample may be unlike its law; scale j has weight pi_j",
-    )
-    drawn: Receipt = ledger.spend(
-        f"Monte Carlo: empirical risk from {draws} weight draws",
-        share=share,
-        why="the draws may be unlike the posterior",
-    )
-    return ledger.close(), bound.delta, drawn.delta
-
-
-def _check(
-    model: Any, trainable: Any, delta: float, prior: str, draws: int, target_data: Any
-) -> int:
-    if jnp.result_type(float) != jnp.float64:
-        raise RuntimeError(
-            "a certificate is computed in float64 only: run "
-            'jax.config.update("jax_enable_x64", True) before any array is made'
-        )
-    if not 0.0 < delta < 1.0:
-        raise ValueError(f"delta={delta} must lie in (0, 1)")
-    if prior not in PRIORS:
-        raise ValueError(f"prior={prior!r} must be 'source', 'isotropic' or 'zero'")
-    if draws < 1:
-        raise ValueError(f"draws={draws} must be at least 1")
-    if example_count(target_data) < 8:
-        raise ValueError("target_data must hold at least 8 examples for this bound")
-    size = to_vector(model, trainable).shape[0]
-    if size > DENSE_PARAMETERS:
-        raise ValueError(
-            f"the posterior is a full-rank Gaussian and the model has {size} trainable parameters "
-            f"(limit {DENSE_PARAMETERS}): certify a part of it with trainable="
-        )
-    return size
-
-
-def _refuse_unbounded(
-    model: Any, loss01: Callable[..., Any], data: Any, center: Vector, trainable: Any
-) -> None:
-    from_vector(model, center, trainable)
-    losses = np.asarray(losses_at(model, loss01, data, center[None, :], trainable))
-    if not ((losses >= 0.0) & (losses <= 1.0)).all():
-        worst = losses.flat[np.argmax(np.abs(losses - 0.5))]
-        raise ValueError(
-            f"loss01 returned {worst:.6g}, outside [0, 1]: the bound holds for bounded losses "
-            "only; use the 0-1 loss, or floor the probabilities and divide by log(1/p_min)"
-        )
-
-
-def _refuse_overlap(source: Any, target: Any) -> None:
-    """Raise if a target example occurs in the source sample, byte for byte."""
-    rows = [set(_rows(data)) for data in (source, target)]
-    common = len(rows[0] & rows[1])
-    if common:
-        raise ValueError(
-            f"{common} target examples occur in source_data: a prior that has seen the target "
-            "sample voids the bound; remove them from one of the two"
-        )
-
-
-def _rows(data: Any) -> list[bytes]:
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data)]
-    return [b"|".join(leaf[i].tobytes() for leaf in leaves) for i in range(len(leaves[0]))]
-
-
-def _dense(value: Any, size: int, name: str) -> Matrix:
+def _covariance(value: Any, size: int, structure: str, name: str) -> Matrix:
     matrix: Array = with_dimension(as_matrix(value, name), size, name).dense()
-    return matrix
+    if structure == "full":
+        return matrix
+    if bool(jnp.any(matrix != jnp.diag(jnp.diagonal(matrix)))):
+        raise ValueError(f"{name} must be diagonal with structure={structure!r}: give a vector")
+    return jnp.diagonal(matrix)
 
 
 def _as_tuple(value: float | Sequence[float]) -> tuple[float, ...]:

@@ -16,60 +16,114 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._typing import Matrix, PRNGKeyArray, Scalar, Vector
-from ..linalg.factor import eigh
+from ..linalg.factor import eigh, logabsdet, solve
 from .priors import PriorShape
 from .risk import losses_at
+from .roots import AbstractRoot, DiagonalRoot
 
 SCREENING_DRAWS = 64
 """Weight draws by which candidates are compared; the certificate uses fresh ones."""
 
 
 class Posterior(eqx.Module):
-    """N(mean, root root') in the prior's coordinates: variances and shift along `basis`.
+    """A Gaussian in the prior's coordinates z, where the prior is N(0, tau^2 I).
 
-    The prior is N(0, tau^2 I) there. `basis` (d, d) maps these coordinates to parameters; both
-    vectors are (d,).
+    z ~ N(shift, diag(variances) + factor factor'), parameters = center + basis z; `shift` and
+    `variances` are (d,), `factor` is (d, k) or None, `basis` maps coordinates to parameters.
     """
 
     center: Vector
-    basis: Matrix
+    basis: AbstractRoot
     variances: Vector
     shift: Vector
+    factor: Float[Array, "d k"] | None = None
 
     @property
     def mean(self) -> Vector:
-        return self.center + self.basis @ self.shift
+        return self.center + self.basis.apply(self.shift[None, :])[0]
 
     @property
-    def root(self) -> Matrix:
-        return self.basis * jnp.sqrt(self.variances)[None, :]
+    def width(self) -> int:
+        """How many normals one draw takes."""
+        return self.shift.shape[0] + (0 if self.factor is None else self.factor.shape[1])
+
+    def coordinates(self, noise: Float[Array, "draws width"]) -> Float[Array, "draws d"]:
+        """Draws in the prior's coordinates from standard normals."""
+        size = self.shift.shape[0]
+        z = self.shift[None, :] + noise[:, :size] * jnp.sqrt(self.variances)[None, :]
+        return z if self.factor is None else z + noise[:, size:] @ self.factor.T
+
+    def draw(self, noise: Float[Array, "draws width"]) -> Float[Array, "draws d"]:
+        """Weight vectors from standard normals; cost of one product with `basis` each."""
+        return self.center[None, :] + self.basis.apply(self.coordinates(noise))
+
+    @property
+    def root(self) -> Float[Array, "d width"]:
+        """A dense square root of the covariance in parameters, for small d."""
+        root = self.basis.apply(jnp.diag(jnp.sqrt(self.variances))).T
+        if self.factor is None:
+            return root
+        return jnp.concatenate([root, self.basis.apply(self.factor.T).T], axis=1)
 
     def kl(self, scale: Any) -> Scalar:
-        """KL(posterior || prior of mean variance `scale`), nats."""
+        """KL(posterior || prior of mean variance `scale`), nats; O(d k^2)."""
         ratio = self.variances / scale
-        return 0.5 * jnp.sum(ratio - 1.0 - jnp.log(ratio) + self.shift**2 / scale)
+        kl = 0.5 * jnp.sum(ratio - 1.0 - jnp.log(ratio) + self.shift**2 / scale)
+        if self.factor is None:
+            return kl
+        return kl + 0.5 * (jnp.sum(self.factor**2) / scale - logabsdet(self._core))
+
+    @property
+    def _core(self) -> Matrix:
+        """I + F' V^-1 F, whose determinant is the low-rank part's share of the volume."""
+        factor = self.factor
+        eye = jnp.eye(factor.shape[1], dtype=factor.dtype)
+        return eye + factor.T @ (factor / self.variances[:, None])
+
+    def log_ratio(self, noise: Float[Array, " width"], scale: Any) -> Scalar:
+        """log dQ/dP at the draw that `noise` makes; its mean is the KL."""
+        z = self.coordinates(noise[None, :])[0]
+        away = z - self.shift
+        size = z.shape[0]
+        quadratic = jnp.sum(away**2 / self.variances)
+        volume = jnp.sum(jnp.log(self.variances)) - size * jnp.log(scale)
+        if self.factor is not None:
+            along = self.factor.T @ (away / self.variances)
+            quadratic = quadratic - along @ solve(self._core, along[:, None])[:, 0]
+            volume = volume + logabsdet(self._core)
+        return 0.5 * (z @ z / scale - quadratic - volume)
 
 
-def given_posterior(shape: PriorShape, center: Vector, covariance: Matrix) -> Posterior:
+def given_posterior(shape: PriorShape, center: Vector, covariance: Any) -> Posterior:
     """The law N(center, covariance) in the prior's coordinates.
 
-    Raises `ValueError` if the covariance is singular, which would make KL infinite.
+    Dense covariances need a dense prior, diagonal ones (d,) a diagonal prior. Raises `ValueError`
+    if the covariance is singular, which would make KL infinite.
     """
-    white = shape.inverse_root @ covariance @ shape.inverse_root
+    shift = shape.whiten(center)
+    if isinstance(shape.root, DiagonalRoot):
+        values = covariance / shape.root.values**2
+        _refuse_singular(jnp.min(values), jnp.max(values), 1)
+        return Posterior(shape.center, shape.root, values, shift)
+    white = shape.root.inverse @ covariance @ shape.root.inverse.T
     values, vectors = eigh(0.5 * (white + white.T))
-    if not float(values[0]) > len(values) * jnp.finfo(values.dtype).eps * float(values[-1]):
+    _refuse_singular(values[0], values[-1], len(values))
+    return Posterior(shape.center, shape.root.rotated(vectors), values, vectors.T @ shift)
+
+
+def _refuse_singular(least: Scalar, largest: Scalar, size: int) -> None:
+    if not float(least) > size * jnp.finfo(least.dtype).eps * float(largest):
         raise ValueError(
             "posterior_covariance is singular, so KL is infinite: add a multiple of the identity, "
             "or leave it out and a full-rank one is chosen"
         )
-    return Posterior(shape.center, shape.root @ vectors, values, vectors.T @ shape.whiten(center))
 
 
 class PosteriorFamily(eqx.Module):
     """Best posteriors for the quadratic target loss, by prior scale and inverse temperature."""
 
     center: Vector
-    basis: Matrix
+    basis: AbstractRoot
     stiffness: Vector
     shift: Vector
 
@@ -85,12 +139,12 @@ class PosteriorFamily(eqx.Module):
 
 @jax.jit
 def posterior_family(shape: PriorShape, center: Vector, hessian: Matrix) -> PosteriorFamily:
-    """Diagonalise the target Hessian (d, d) in the prior's coordinates; cost O(d^3)."""
-    white = shape.root @ hessian @ shape.root
+    """Diagonalise the target Hessian (d, d) in the coordinates of a dense prior; cost O(d^3)."""
+    white = shape.root.matrix.T @ hessian @ shape.root.matrix
     values, vectors = eigh(0.5 * (white + white.T))
     return PosteriorFamily(
         shape.center,
-        shape.root @ vectors,
+        shape.root.rotated(vectors),
         jnp.maximum(values, 0.0),
         vectors.T @ shape.whiten(center),
     )
@@ -102,7 +156,7 @@ class Screen(eqx.Module):
     model: Any
     loss01: Callable[..., Any] = eqx.field(static=True)
     data: Any
-    noise: Float[Array, "draws d"]
+    noise: Float[Array, "draws width"]
     trainable: Any
 
     @classmethod
@@ -120,7 +174,7 @@ class Screen(eqx.Module):
 
     @eqx.filter_jit
     def __call__(self, posterior: Posterior) -> Scalar:
-        weights = posterior.mean[None, :] + self.noise @ posterior.root.T
+        weights = posterior.draw(self.noise[:, : posterior.width])
         return jnp.mean(losses_at(self.model, self.loss01, self.data, weights, self.trainable))
 
 

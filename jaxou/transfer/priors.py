@@ -10,23 +10,28 @@ import jax.numpy as jnp
 from .._typing import Matrix, Vector
 from ..bounds.prior_scales import ScaleGrid as ScaleGrid
 from ..curvature.estimate import measure
+from ..curvature.hessian import hessian, hessian_product
+from ..curvature.low_rank import leading_pairs
 from ..curvature.parameters import from_vector
 from ..linalg.factor import eigh
+from .roots import AbstractRoot, DenseRoot, DiagonalRoot, LowRankRoot
 
 PRIORS = ("source", "isotropic", "zero")
 """Centre and shape: (source, source-only), (source, identity), (zero, identity)."""
 
+STRUCTURES = ("full", "diagonal", "low_rank")
+"""Of prior and posterior: dense (d up to 2,000), diagonal, low-rank plus diagonal."""
+
 
 class PriorShape(eqx.Module):
-    """N(center, tau^2 root root'): `root` (d, d) symmetric with root root' of mean variance 1."""
+    """N(center, tau^2 root root'), root root' of mean variance 1."""
 
     center: Vector
-    root: Matrix
-    inverse_root: Matrix
+    root: AbstractRoot
 
     def whiten(self, vector: Vector) -> Vector:
         """Coordinates in which the prior is N(0, tau^2 I)."""
-        return self.inverse_root @ (vector - self.center)
+        return self.root.solve((vector - self.center)[None, :])[0]
 
 
 def prior_shape(center: Vector, covariance: Matrix | None, inflation: float) -> PriorShape:
@@ -36,12 +41,12 @@ def prior_shape(center: Vector, covariance: Matrix | None, inflation: float) -> 
     `ValueError` if the result is not positive definite.
 
     >>> shape = prior_shape(jnp.zeros(2), jnp.diag(jnp.array([3.0, 0.0])), 1.0)
-    >>> [round(float(v), 6) for v in jnp.diagonal(shape.root @ shape.root)]
+    >>> [round(float(v), 6) for v in jnp.diagonal(shape.root.dense()) ** 2]
     [1.5, 0.5]
     """
     eye = jnp.eye(center.shape[0], dtype=center.dtype)
     if covariance is None:
-        return PriorShape(center, eye, eye)
+        return PriorShape(center, DenseRoot(eye, eye))
     if inflation < 0:
         raise ValueError(f"inflation={inflation} must not be negative")
     mean = jnp.mean(jnp.diagonal(covariance))
@@ -52,11 +57,8 @@ def prior_shape(center: Vector, covariance: Matrix | None, inflation: float) -> 
             "adds that multiple of its mean variance in every direction"
         )
     root = jnp.sqrt(values)
-    return PriorShape(
-        center,
-        (vectors * root[None, :]) @ vectors.T,
-        (vectors / root[None, :]) @ vectors.T,
-    )
+    matrix, inverse = (vectors * root[None, :]) @ vectors.T, (vectors / root[None, :]) @ vectors.T
+    return PriorShape(center, DenseRoot(matrix, inverse))
 
 
 def source_covariance(
@@ -91,3 +93,41 @@ def _steady_shape(hessian: Matrix, noise: Matrix, decay: Any) -> Matrix:
     rotated = vectors.T @ noise @ vectors / (values[:, None] + values[None, :])
     shape = vectors @ rotated @ vectors.T
     return 0.5 * (shape + shape.T)
+
+
+def laplace_covariance(
+    model: Any, loss: Callable[..., Any], source_data: Any, center: Vector, ridge: float, **how: Any
+) -> Matrix:
+    """(A_S + ridge I)^-1, the posterior of a quadratic model of the source loss, up to scale."""
+    values, vectors = eigh(hessian(model, loss, source_data, at=center, **how))
+    values = jnp.maximum(values, 0.0) + ridge
+    return (vectors / values[None, :]) @ vectors.T
+
+
+def structured_shape(
+    model: Any,
+    loss: Callable[..., Any],
+    source_data: Any,
+    center: Vector,
+    *,
+    structure: str,
+    ridge: float,
+    rank: int,
+    trainable: Any = None,
+    chunk: int = 256,
+) -> PriorShape:
+    """A prior of mean variance 1 that stores O(d rank) numbers.
+
+    "low_rank" is (A_S + ridge I)^-1 with A_S the `rank` leading eigenpairs of the source Hessian
+    (negative ones count as zero): prior variance shrinks along directions that the source data
+    determine. "diagonal", and anything without `source_data`, is the identity.
+    """
+    size = center.shape[0]
+    if structure == "diagonal" or source_data is None:
+        return PriorShape(center, DiagonalRoot(jnp.ones(size, center.dtype)))
+    product = hessian_product(model, loss, source_data, at=center, trainable=trainable, chunk=chunk)
+    pairs = leading_pairs(product, center, min(rank, size), iterations=4)
+    values = jnp.maximum(pairs.values, 0.0)
+    gains = jnp.sqrt(ridge / (values + ridge)) - 1.0
+    variance = 1.0 + jnp.sum((1.0 + gains) ** 2 - 1.0) / size
+    return PriorShape(center, LowRankRoot(1.0 / jnp.sqrt(variance), pairs.vectors, gains))

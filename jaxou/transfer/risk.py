@@ -52,9 +52,38 @@ def draw_losses(
     >>> bool(abs(table.risk - 0.5) < 0.05)
     True
     """
+    law = _Affine(mean, root)
+    return law_losses(model, loss01, data, law, key=key, draws=draws, trainable=trainable)
+
+
+def law_losses(
+    model: Any,
+    loss01: Callable[..., Any],
+    data: Any,
+    law: Any,
+    *,
+    key: PRNGKeyArray,
+    draws: int,
+    trainable: Any = None,
+) -> LossTable:
+    """The same for any `law` with `law.width` normals a draw and `law.draw(normals)`."""
     data = jax.tree.map(jnp.asarray, data)
     block = int(min(draws, max(1, min(256, 400_000 // example_count(data)))))
-    return _draw_losses(model, loss01, data, mean, root, key, draws, block, trainable)
+    return _draw_losses(model, loss01, data, law, key, draws, block, trainable)
+
+
+class _Affine(eqx.Module):
+    """Draws mean + root xi."""
+
+    mean: Vector
+    root: Float[Array, "d k"]
+
+    @property
+    def width(self) -> int:
+        return self.root.shape[1]
+
+    def draw(self, noise: Float[Array, "draws k"]) -> Float[Array, "draws d"]:
+        return self.mean[None, :] + noise @ self.root.T
 
 
 @eqx.filter_jit
@@ -62,8 +91,7 @@ def _draw_losses(
     model: Any,
     loss01: Callable[..., Any],
     data: Any,
-    mean: Vector,
-    root: Float[Array, "d k"],
+    law: Any,
     key: PRNGKeyArray,
     draws: int,
     block: int,
@@ -72,10 +100,8 @@ def _draw_losses(
     blocks = -(-draws // block)
 
     def one(index: Array) -> tuple[Float[Array, " block"], Float[Array, " examples"]]:
-        noise = jax.random.normal(
-            jax.random.fold_in(key, index), (block, root.shape[1]), mean.dtype
-        )
-        losses = losses_at(model, loss01, data, mean[None, :] + noise @ root.T, trainable)
+        noise = jax.random.normal(jax.random.fold_in(key, index), (block, law.width))
+        losses = losses_at(model, loss01, data, law.draw(noise), trainable)
         used = index * block + jnp.arange(block) < draws
         return jnp.mean(losses, axis=1), jnp.sum(jnp.where(used[:, None], losses, 0.0), axis=0)
 

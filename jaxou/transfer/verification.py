@@ -1,0 +1,152 @@
+"""Recompute a saved certificate from its factors and the data, and say what does not agree."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..curvature.batching import example_count
+from .accounts import complexity, inverted, open_account, upper_risk
+from .priors import ScaleGrid
+from .refusals import refuse_unbounded
+from .risk import law_losses
+from .store import (
+    bound_examples,
+    data_digest,
+    factors_digest,
+    load_certificate,
+    read_record,
+    seal,
+)
+
+MONTE_CARLO_SLACK = 1e-6
+"""Another machine may round a tie between two classes differently: a handful of draws."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One statement about the certificate: what is `stored`, what was `found`."""
+
+    name: str
+    stored: Any
+    found: Any
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All checks; `ok` if every one holds. `bound` is the recomputed one."""
+
+    checks: tuple[Check, ...]
+    bound: float
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What does not hold, a sentence each."""
+        return tuple(
+            f"{check.name}: stored {_show(check.stored)}, recomputed {_show(check.found)}"
+            for check in self.checks
+            if not check.ok
+        )
+
+    def __str__(self) -> str:
+        if self.ok:
+            return f"verified: risk <= {self.bound:.4f}; {len(self.checks)} checks agree"
+        return "\n".join(["NOT verified", *(f"  {problem}" for problem in self.problems)])
+
+
+def verify(
+    folder: str | Path,
+    model: Any,
+    loss01: Callable[..., Any],
+    target_data: Any,
+    *,
+    trainable: Any = None,
+) -> Verification:
+    """Recompute the certificate in `folder` from scratch: draws, KL, ledger, bound.
+
+    `model`, `loss01`, `target_data` (all of them, in their order) and `trainable` are those of
+    `certify`. Nothing that is stored is believed but the primary facts: the two laws, delta, the
+    number of draws, the grid and the key; from them and the data every number is computed again.
+    Two promises cannot be checked from a folder: that the prior had not seen the target examples
+    that the bound is about, and that grid and delta were fixed in advance.
+
+    Cost: that of the certificate's draws. Raises `CertificateError` if the folder cannot be read.
+    """
+    if jnp.result_type(float) != jnp.float64:
+        raise RuntimeError(
+            "a certificate is verified in float64 only: run "
+            'jax.config.update("jax_enable_x64", True) before any array is made'
+        )
+    record, arrays = read_record(folder)
+    cert = load_certificate(folder)
+    checks: list[Check] = []
+
+    def same(name: str, stored: Any, found: Any, slack: float = 0.0) -> None:
+        if isinstance(found, float):
+            ok = isinstance(stored, float | int) and abs(stored - found) <= slack + 1e-9 * abs(
+                found
+            )
+        else:
+            ok = stored == found
+        checks.append(Check(name, stored, found, bool(ok)))
+
+    same("seal of certificate.json", record.get("seal"), seal(record))
+    same("digest of factors.npz", record.get("factors_sha256"), factors_digest(arrays))
+    data = bound_examples(target_data, cert.n_prior)
+    n = example_count(data)
+    same("number of target examples", cert.n, n)
+    same("digest of the target examples", cert.data_sha256, data_digest(data))
+    law = cert.law
+    refuse_unbounded(model, loss01, data, law.mean, trainable)
+
+    scales: ScaleGrid = cert.scales
+    ledger, delta_pac, delta_mc = open_account(cert.delta, cert.draws, n, scales, cert.shapes)
+    rows = [row.as_dict() for row in ledger]
+    same("ledger", record["numbers"]["ledger"], rows)
+    j = cert.prior_scale_index
+    variance, weight = scales.variance(j), scales.weight(j) / cert.shapes
+    same("prior variance of scale j", cert.prior_variance, variance)
+    same("weight of scale j", cert.prior_weight, weight)
+    same("structure", cert.structure, _structure(law))
+    proper = bool(jnp.all(law.variances > 0)) and all(
+        bool(np.isfinite(array).all()) for array in arrays.values()
+    )
+    same("the posterior is a proper law", True, proper)
+    if cert.prior == "zero":
+        same("a prior around zero", True, not bool(jnp.any(law.center != 0.0)))
+
+    kl = float(law.kl(variance))
+    same("KL", cert.kl, kl)
+    key = jax.random.wrap_key_data(jnp.asarray(cert.key_data, jnp.uint32))
+    table = law_losses(model, loss01, data, law, key=key, draws=cert.draws, trainable=trainable)
+    risk = float(table.risk)
+    spread = float(jnp.var(table.by_draw, ddof=1)) if cert.draws > 1 else 0.0
+    same("empirical risk over the draws", cert.risk_mc, risk, MONTE_CARLO_SLACK)
+    same("variance between draws", cert.risk_variance, spread, MONTE_CARLO_SLACK)
+    upper = upper_risk(risk, spread, cert.draws, delta_mc, cert.monte_carlo)
+    same("its upper limit", cert.risk_upper, upper, 4 * MONTE_CARLO_SLACK)
+    total = float(complexity(kl, n, delta_pac * weight))
+    same("complexity", cert.complexity, total)
+    bound = inverted(upper, total)
+    same("bound", cert.bound, bound, 10 * MONTE_CARLO_SLACK)
+    return Verification(tuple(checks), bound)
+
+
+def _structure(law: Any) -> str:
+    kind = type(law.basis).__name__
+    if kind == "DenseRoot":
+        return "full"
+    return "low_rank" if kind == "LowRankRoot" or law.factor is not None else "diagonal"
+
+
+def _show(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)[:80]
