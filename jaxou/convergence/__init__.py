@@ -1,5 +1,7 @@
 """Convergence: statistics whose null laws are known, verdicts, relaxation, irreversibility."""
 
+from .agreement import Agreement as Agreement
+from .agreement import agreement as agreement
 from .claims import own_laws as own_laws
 from .control_variate import ControlledEstimate as ControlledEstimate
 from .control_variate import control_variate as control_variate

@@ -10,6 +10,7 @@ import numpy as np
 from ..laws import Gaussian
 from ..particles.run import Run
 from ..stages import AbstractChain
+from .agreement import compare
 from .claims import Claim, claims
 from .distance import CONFIDENCE, divergence, equivalence
 from .plug_in_kl import null_moments
@@ -62,7 +63,8 @@ def verdict(
     _check(run, process, level, margin)
     statistics = standard(pairs=False) if statistics is None else tuple(statistics)
     stages = [
-        _examine(run, k, claim, statistics) for k, claim in enumerate(claims(run.method, process))
+        _examine(run, k, process, claim, statistics)
+        for k, claim in enumerate(claims(run.method, process))
     ]
     count = sum(found.family is not None for found in stages)
     flat = [t.p_value for found in stages for t in found.tests if t.p_value is not None]
@@ -116,9 +118,9 @@ class _Stage(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _examine(run: Run, k: int, claim: Claim, statistics: tuple) -> _Stage:
+def _examine(run: Run, k: int, process: AbstractChain, claim: Claim, statistics) -> _Stage:
     if isinstance(claim.own, Gaussian):
-        return _examine_gaussian(run, k, claim, statistics)
+        return _examine_gaussian(run, k, process.stages[k], claim, statistics)
     missing = Divergence(None, None, CONFIDENCE, "not available: " + claim.reason)
     budget, notes = Budget(None, None, None, claim.reason), ()
     empty = _Stage(claim, 0, (), None, "", missing, missing, missing, budget, None, notes)
@@ -137,7 +139,7 @@ def _examine(run: Run, k: int, claim: Claim, statistics: tuple) -> _Stage:
     )
 
 
-def _examine_gaussian(run: Run, k: int, claim: Claim, statistics: tuple) -> _Stage:
+def _examine_gaussian(run: Run, k: int, stage: Any, claim: Claim, statistics: tuple) -> _Stage:
     sample, origin = _sample(run, k), np.asarray(run.centres[k])
     rounding = float(jnp.finfo(_dtype(run)).eps)
     own = whitening(claim.own, sample, rounding, origin)
@@ -145,6 +147,9 @@ def _examine_gaussian(run: Run, k: int, claim: Claim, statistics: tuple) -> _Sta
     found, notes = None, _notes(own)
     if own.rank and run.deviations is not None:
         found = evaluate(statistics, own.draws(np.asarray(run.deviations[k])))
+        if run.method.approximate:
+            gaps = np.asarray(run.deviations[k])
+            notes += (compare(stage, run.names[k], claim.own, gaps, origin).sentence(),)
     elif own.rank:
         found = evaluate_moments(statistics, *own.moments(sample), sample.count)
         notes += (

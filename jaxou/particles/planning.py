@@ -40,7 +40,8 @@ def _plan(process, saves, method, centres, dtype, known):
     plans, before = [], centres[0]
     for index, (stage, grid, centre) in enumerate(zip(process.stages, grids, centres, strict=True)):
         rest = jnp.zeros(stage.state_dimension - process.dimension, centre.dtype)
-        plan = method.plan(stage, grid, jnp.concatenate([centre, rest]), dtype, known)
+        start = jnp.concatenate([centre, rest])
+        plan = method.of_stage(index).plan(stage, grid, start, dtype, known)
         momentum = cast(_carried(process, index, method), dtype)
         entry = cast(before - centre, dtype)
         moving = stage.has_momentum or method.has_velocity

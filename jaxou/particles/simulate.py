@@ -98,8 +98,9 @@ def simulate(
     example = process if each is None else _example(process, each, count)
     _check_process(example)
     saves = _saves(save, example)
-    for stage, k in zip(example.stages, saves, strict=True):
-        method.refuse(stage, k)
+    method = method.prepare(example, count)
+    for index, (stage, k) in enumerate(zip(example.stages, saves, strict=True)):
+        method.of_stage(index).refuse(stage, k)
     d, total = example.dimension, 1 + sum(saves)
     observers, paths = _observers(observe, example, total, d)
     paths = min(paths, count)

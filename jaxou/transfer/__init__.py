@@ -12,6 +12,8 @@ from .domains import digits as digits
 from .domains import mnist as mnist
 from .domains import uci_recipe as uci_recipe
 from .heldout import test_set_bound as test_set_bound
+from .least_squares import LeastSquaresMoments as LeastSquaresMoments
+from .least_squares import least_squares_moments as least_squares_moments
 from .model import SoftmaxRegression as SoftmaxRegression
 from .model import accuracy as accuracy
 from .model import cross_entropy as cross_entropy
@@ -19,6 +21,7 @@ from .model import loss01 as loss01
 from .optimum import Optimum as Optimum
 from .optimum import minimise as minimise
 from .priors import ScaleGrid as ScaleGrid
+from .real_sgd import RealSGD as RealSGD
 from .replicas import Replicas as Replicas
 from .replicas import sgd_replicas as sgd_replicas
 from .risk import Risk as Risk

@@ -23,11 +23,13 @@ class AbstractMethod(eqx.Module):
 
     `weak_order` is the order of the step bias in the step size (inf: none), `chain` says which of
     the three laws the particles follow: that of SGD's own chain ("sgd"), of the SDE ("sde"), or
-    of an integrator ("integrator"). A run is tested against that law.
+    of an integrator ("integrator"). A run is tested against that law; `approximate` says that it is
+    a model of what the particles do, not their exact law.
     """
 
     weak_order: ClassVar[float]
     chain: ClassVar[Literal["sgd", "sde", "integrator"]]
+    approximate: ClassVar[bool] = False
 
     @abc.abstractmethod
     def steady_law(self, stage):
@@ -40,6 +42,14 @@ class AbstractMethod(eqx.Module):
     def enter_law(self, process, k: int, law: Gaussian) -> Gaussian:
         """The law of the state with which stage k starts, from that at the end of the last."""
         return process.enter(k, law, flow=self.chain != "sgd")
+
+    def prepare(self, process, particles: int) -> "AbstractMethod":
+        """This method, once it knows what it is to run; `process` may hold traced numbers."""
+        return self
+
+    def of_stage(self, index: int) -> "AbstractMethod":
+        """This method as it plans stage `index`."""
+        return self
 
     def refuse(self, stage, saves: int) -> None:
         """Raise `ValueError` with advice if this method cannot follow the stage; numbers known."""

@@ -1,0 +1,189 @@
+"""Where a model of training holds: direction by direction, how far the particles are from it."""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..laws import Gaussian
+from ..particles.run import Run
+from .claims import own_laws
+from .sample import sample_of
+from .whitening import whitening
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Particles at a stage's end beside their model, in the model's own principal directions.
+
+    All arrays have one entry per direction that the model moves in, widest first: `spread`, the
+    model's standard deviation; `curvature`, that of the loss with its penalty; `ratio`, variance
+    of the particles over that of the model, and `shift`, their mean in units of `spread`, each
+    with its standard error (from the particles' own fourth moments). `trace` is the ratio of total
+    variances, `frobenius` the relative error of the whole covariance, `floor` what that would be
+    by chance alone. `directions` (d, rank) holds the directions as columns.
+    """
+
+    stage: str
+    tolerance: float
+    confidence: float
+    particles: int
+    step_curvature: Float[np.ndarray, " rank"]
+    spread: Float[np.ndarray, " rank"]
+    curvature: Float[np.ndarray, " rank"]
+    ratio: Float[np.ndarray, " rank"]
+    ratio_error: Float[np.ndarray, " rank"]
+    shift: Float[np.ndarray, " rank"]
+    shift_error: Float[np.ndarray, " rank"]
+    directions: Float[np.ndarray, "d rank"]
+    trace: float
+    frobenius: float
+    floor: float
+
+    @property
+    def holds(self) -> np.ndarray:
+        """Where the model is shown to be right within the tolerance (rank,)."""
+        z = self._quantile()
+        near = np.abs(self.ratio - 1) + z * self.ratio_error <= self.tolerance
+        return near & (np.abs(self.shift) + z * self.shift_error <= self.tolerance)
+
+    @property
+    def fails(self) -> np.ndarray:
+        """Where it is shown to be wrong by more than the tolerance; elsewhere: undecided."""
+        z = self._quantile()
+        far = np.abs(self.ratio - 1) - z * self.ratio_error > self.tolerance
+        return far | (np.abs(self.shift) - z * self.shift_error > self.tolerance)
+
+    def _quantile(self) -> float:
+        # two numbers per direction, all of them right at once
+        count = max(1, 2 * len(self.ratio))
+        return NormalDist().inv_cdf(1 - (1 - self.confidence) / (2 * count))
+
+    def sentence(self) -> str:
+        """What was found, in one sentence."""
+        rank, good, bad = len(self.ratio), int(self.holds.sum()), int(self.fails.sum())
+        if rank == 0:
+            return "the quadratic model moves in no direction that the particles resolve"
+        worst = int(np.argmax(np.maximum(np.abs(self.ratio - 1), np.abs(self.shift))))
+        return (
+            f"the quadratic model of SGD is right within {100 * self.tolerance:g} % in {good} of "
+            f"{rank} directions, wrong in {bad}, undecided in {rank - good - bad}; farthest off "
+            f"where learning rate x curvature = {self.step_curvature[worst]:.2g}: variance "
+            f"{self.ratio[worst]:.3g} (± {self.ratio_error[worst]:.1g}) of the model's, centre off "
+            f"by {self.shift[worst]:.2g} (± {self.shift_error[worst]:.1g}) standard deviations; "
+            f"total variance {self.trace:.3g} of the model's"
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{self.stage}: {self.sentence()}", ""]
+        lines.append("  eta x curvature   spread      variance ratio      shift / spread")
+        words = np.where(self.holds, "holds", np.where(self.fails, "FAILS", "undecided"))
+        for k, word in enumerate(words[:20]):
+            lines.append(
+                f"  {self.step_curvature[k]:<16.3g}  {self.spread[k]:<10.3g}  "
+                f"{self.ratio[k]:.3f} ± {self.ratio_error[k]:.3f}     "
+                f"{self.shift[k]:+.3f} ± {self.shift_error[k]:.3f}    {word}"
+            )
+        if len(words) > 20:
+            lines.append(f"  and {len(words) - 20} more directions")
+        lines.append(
+            f"  covariance: {100 * self.frobenius:.2g} % off in all (by chance "
+            f"{100 * self.floor:.2g} %)"
+        )
+        return "\n".join(lines)
+
+
+def agreement(
+    run: Run,
+    process: Any,
+    *,
+    stage: int | str = -1,
+    tolerance: float = 0.1,
+    confidence: float = 0.99,
+) -> Agreement:
+    """How far a run's particles are from their model at a stage's end, direction by direction.
+
+    For a run of `RealSGD` the model is SGD on the quadratic loss with Gaussian noise. A verdict
+    says whether particles and law differ at all, which with enough particles they do; this says
+    where, and whether it is by more than `tolerance` (relative for variances, in standard
+    deviations for the centre), with `confidence` in all directions at once.
+
+    Cost O(particles d^2 + d^3). Raises `ValueError` for fewer than 100 particles.
+
+    >>> import jax, jaxou as ou
+    >>> stage = ou.Stage(hessian=[1.0, 2.0], noise=1.0, minimum=0.0, learning_rate=0.1,
+    ...                  batch_size=4, steps=50)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([0.0, 0.0], 0.0))
+    >>> run = ou.simulate(chain, particles=20_000, key=jax.random.key(0))
+    >>> agreement(run, chain).holds.tolist()
+    [True, True]
+    """
+    index = process.index(stage)
+    if run.particles < 100:
+        raise ValueError(
+            f"{run.particles} particles say too little about variances: simulate at least 100"
+        )
+    if not tolerance > 0 or not 0 < confidence < 1:
+        raise ValueError(
+            f"tolerance={tolerance} must be positive and confidence={confidence} lie in (0, 1)"
+        )
+    law = own_laws(run.method, process)[index]
+    gaps = np.asarray(run.ends[index])
+    return compare(
+        process.stages[index],
+        run.names[index],
+        law,
+        gaps,
+        np.asarray(run.centres[index]),
+        tolerance,
+        confidence,
+    )
+
+
+def compare(
+    stage: Any,
+    name: str,
+    law: Gaussian,
+    deviations: np.ndarray,
+    origin: np.ndarray,
+    tolerance: float = 0.1,
+    confidence: float = 0.99,
+) -> Agreement:
+    """`agreement` for particles (n, d) that are measured from `origin`."""
+    sample = sample_of(deviations)
+    map_ = whitening(law, sample, float(jnp.finfo(deviations.dtype).eps), origin)
+    draws = np.asarray(map_.draws(deviations), np.float64)
+    n = len(draws)
+    shift = draws.mean(axis=0)
+    centred = draws - shift[None, :]
+    ratio = (centred**2).sum(axis=0) / (n - 1)
+    fourth = (centred**4).mean(axis=0)
+    order = np.argsort(-map_.spread, kind="stable")
+    basis = map_._kept()[:, order]
+    bowl = np.asarray(stage.effective_hessian.dense())
+    curvature = np.einsum("ij,ik,kj->j", basis, bowl, basis)
+    model, found = np.asarray(law.covariance), sample.covariance * n / (n - 1)
+    size = np.linalg.norm(model)
+    # E |S - C|^2 = (|C|^2 + tr(C)^2) / n for normal draws
+    floor = np.sqrt((size**2 + np.trace(model) ** 2) / n) / size if size > 0 else 0.0
+    rate = np.asarray(stage.learning_rate).max()
+    return Agreement(
+        stage=name,
+        tolerance=float(tolerance),
+        confidence=float(confidence),
+        particles=n,
+        step_curvature=rate * curvature,
+        spread=map_.spread[order],
+        curvature=curvature,
+        ratio=ratio[order],
+        ratio_error=np.sqrt(np.maximum(fourth - ratio**2, 0.0) / n)[order],
+        shift=shift[order],
+        shift_error=np.sqrt(ratio / n)[order],
+        directions=basis,
+        trace=float(np.trace(found) / np.trace(model)) if size > 0 else float("nan"),
+        frobenius=float(np.linalg.norm(found - model) / size) if size > 0 else float("nan"),
+        floor=float(floor),
+    )
