@@ -56,7 +56,7 @@ def squared_error(weights: Float[Array, " d"], example: Any) -> Float[Array, ""]
 
 
 def fine_tuning(
-    data: tuple[Patients, Patients], learning_rate: float, *, batch_size: float = BATCH_SIZE
+    data: tuple[Patients, Patients], learning_rate: float, *, batch_size: int = BATCH_SIZE
 ) -> tuple[LeastSquaresMoments, Chain]:
     """SGD on the target, exactly, and its chain from the optimum of the source."""
     found = [
@@ -76,7 +76,7 @@ def compare(
     *,
     runs: int = 4000,
     seed: int = 0,
-    batch_size: float = BATCH_SIZE,
+    batch_size: int = BATCH_SIZE,
 ) -> dict[str, Any]:
     """Real SGD beside three theories at one learning rate, at the last step.
 
