@@ -25,6 +25,9 @@ from .stage_laws import require_two_stages
 from .two_stage import two_stage_bound
 
 CHUNK = 64
+"""Cells at once; fewer in many dimensions, so that a chunk's matrices have `NUMBERS_AT_ONCE`."""
+
+NUMBERS_AT_ONCE = 2**22
 
 
 class BoundGrid(eqx.Module):
@@ -75,11 +78,12 @@ def bound_grid(
     law (2 (1 + momentum) / lambda_max and above), or whose numbers are out of range, is NaN with a
     `status` and disturbs no other. Ask `two_stage_bound` for such a law at finite steps.
 
-    Learning rates, batch sizes, weight decays and Langevin temperatures of plain dense stages share
-    one eigendecomposition of each Hessian, and a cell then costs one Cholesky factor for each stage
-    that varies (`modal`); anything else, and cells without a Cholesky factor, take the general
-    route, tens of times slower. Gradients are along the axes, the matrices held fixed. Reading off
-    the best cell is free for the last stage and paid for the prior's, see `tune`.
+    Learning rates, batch sizes, steps, weight decays and Langevin temperatures of plain dense
+    stages share one eigendecomposition of each Hessian, and a cell then costs one Cholesky factor
+    for each stage that varies (`modal`); anything else, and cells without a Cholesky factor, take
+    the general route, tens of times slower. Gradients are along the axes, the matrices held fixed;
+    SGD's law has none in whole steps. Reading off the best cell is free for the last stage and paid
+    for the prior's, see `tune`.
 
     >>> from jaxou import Gaussian, Stage, TwoStage
     >>> source = Stage(
@@ -165,7 +169,8 @@ def _evaluate(process, cells, given, *, row, name, places, gradients, fast):
             return one(x), None
 
     count = cells.shape[0]
-    size = min(CHUNK if fast else 8, count)
+    most = max(1, NUMBERS_AT_ONCE // process.dimension**2)
+    size = min(CHUNK if fast else 8, most, count)
     padded = jnp.resize(cells, (-(-count // size), size, cells.shape[1]))
     out = jax.lax.map(jax.vmap(both), padded)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], out)

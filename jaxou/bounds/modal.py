@@ -23,7 +23,7 @@ from ..linalg.matrices import DENSE_LIMIT, AbstractMatrix
 from ..stages import AbstractChain, Stage
 from ..stages.transition import effective_ratio, langevin_rate
 
-MOVABLE = ("learning_rate", "batch_size", "weight_decay", "langevin_temperature")
+MOVABLE = ("learning_rate", "batch_size", "steps", "weight_decay", "langevin_temperature")
 """What may vary without changing a basis."""
 
 
@@ -81,7 +81,8 @@ def turned(state: State, rotation) -> State:
 
 def after_steps(stage: Stage, fixed: Modes, start: State) -> State:
     """SGD's law after the stage's own steps, in the stage's basis; O(d^2)."""
-    eta, n, decay = stage.learning_rate, stage.steps, stage.weight_decay
+    # whole steps have no derivative: for that there is flow time
+    eta, n, decay = stage.learning_rate, lax.stop_gradient(stage.steps), stage.weight_decay
     rates, pull = fixed.rates, jnp.zeros_like(fixed.rates)
     if stage.has_weight_decay:
         rates = rates + decay

@@ -136,6 +136,24 @@ def bound_map(numbers: dict[str, Any], arrays: Any) -> Figure:
     return figure
 
 
+def stopping(numbers: dict[str, Any], arrays: Any) -> Figure:
+    """The target's bound against the number of fine-tuning steps."""
+    figure = Figure(figsize=(6.8, 3.8))
+    ax = figure.subplots()
+    seen = arrays["stopping"]
+    plots.stopping(
+        seen["steps"],
+        seen["value"],
+        risk=seen["risk"],
+        gap=seen["gap"],
+        best_time=numbers["stopping"]["steps"],
+        clock="step",
+        log_time=True,
+        ax=ax,
+    )
+    return figure
+
+
 def spectra(numbers: dict[str, Any], arrays: Any) -> Figure:
     """Eigenvalues of A and C of both stages."""
     figure = Figure(figsize=(6.8, 3.8))
@@ -188,6 +206,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "relaxation": relaxation,
     "bound_parts": bound_parts,
     "bound_map": bound_map,
+    "stopping": stopping,
     "spectra": spectra,
     "calibration": calibration,
     "verdict": verdict,

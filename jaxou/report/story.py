@@ -220,7 +220,10 @@ def _guarantee(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
         page.paragraph(
             "<b>Certificate mode.</b> The weights are drawn from a Gaussian that we construct, so "
             "the statement is a theorem whatever SGD does. Its failure probability "
-            f"δ = {number(source['delta'])} is spent as follows: {ledger}."
+            f"δ = {number(source['delta'])} is spent as follows: {ledger}. What no ledger shows: the "
+            "grid of prior scales, the shares of δ and the permission for the posterior's centre to "
+            "give way to the prior are jaxou's defaults, settled while looking at these two data "
+            "sets."
         ),
         page.figure(
             pictures.get("bound_parts"),
@@ -243,7 +246,8 @@ def _model_mode(numbers: dict[str, Any]) -> str:
         f"Between the two steady laws the distance is {_distance(gibbs)}. At the steps where "
         f"training really stopped it is {_distance(finite)}, and the bound on the error is "
         f"{number(finite['value'])}"
-        f"{' (more than 1: it says nothing)' if finite['value'] >= 1 else ''}."
+        f"{' (more than 1: it says nothing)' if finite['value'] >= 1 else ''}. "
+        f"{numbers['bounds']['finite']['dominance'] or ''}"
     )
 
 
@@ -256,7 +260,8 @@ def _distance(bound: dict[str, Any]) -> str:
 
 
 def _levers(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
-    title, header, rows = tables(numbers)["gradients"]
+    content = tables(numbers)
+    title, header, rows = content["gradients"]
     return page.section(
         "What would change the bound",
         page.paragraph(
@@ -272,6 +277,29 @@ def _levers(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
             "The same bound over fine-tuning's learning rate and batch size. Star: the lowest "
             "point of the map. Arrow: downhill from this run's settings.",
         ),
+        page.paragraph(
+            "Everything about fine-tuning may be chosen after looking at the target images at no "
+            "price: the bound holds for all its outcomes at once. (Pre-training makes the prior, "
+            "and must not look at them.) " + _stop(numbers)
+        ),
+        page.figure(
+            pictures.get("stopping"),
+            "The bound against the number of fine-tuning steps",
+            "More steps lower the error on the training images and raise the distance from the "
+            "prior: the bound is their sum.",
+        ),
+        page.table(content["choices"][1], content["choices"][2], content["choices"][0]),
+    )
+
+
+def _stop(numbers: dict[str, Any]) -> str:
+    stop, run = numbers["stopping"], numbers["stages"]["finetune"]["steps"]
+    if stop["steps"] >= run:
+        return "Among the numbers of steps that were looked at, the run's own is the best."
+    return (
+        f"In model mode it is lowest, {number(stop['value'])}, after {stop['steps']:.0f} of "
+        f"{run:.0f} steps (of those that were looked at); at the last it is "
+        f"{number(stop['at_the_end'])}."
     )
 
 

@@ -18,6 +18,7 @@ def tables(numbers: dict[str, Any]) -> dict[str, Table]:
         "bounds": _bounds(numbers),
         "certificates": _certificates(numbers),
         "gradients": _gradients(numbers),
+        "choices": _choices(numbers),
     }
 
 
@@ -154,6 +155,21 @@ def _gradients(numbers: dict[str, Any]) -> Table:
         header,
         rows,
     )
+
+
+def _choices(numbers: dict[str, Any]) -> Table:
+    stage, stop, tuned = numbers["stages"]["finetune"], numbers["stopping"], numbers["tuned"]
+    after = tuned["settings"]
+    rows = [
+        ("steps (SGD's own law)", stage["steps"], stop["steps"]),
+        ("bound at these steps", stop["at_the_end"], stop["value"]),
+        ("learning rate (tuned)", stage["learning_rate"], after["finetune.learning_rate"]),
+        ("batch size (tuned)", stage["batch_size"], after["finetune.batch_size"]),
+        ("bound with these (SDE's law)", tuned["before"], tuned["after"]),
+        ("paid for the choice (nats)", 0.0, stop["cost_nats"] + tuned["cost_nats"]),
+    ]
+    header = ("choice for fine-tuning", "as it was run", "better for the bound")
+    return "What the bound would rather have (model mode)", header, rows
 
 
 def bound_bars(numbers: dict[str, Any]) -> tuple[dict[str, dict[str, float]], dict[str, float]]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...bounds import SaturatedRisk, discrepancy, find_row, two_stage_bound
+from ...bounds import Ledger, SaturatedRisk, discrepancy, dominance, find_row, two_stage_bound
 from ...config import RunConfig
 from ...kernels import AffineGaussianKernel
 from ...stages import TwoStage
@@ -87,8 +87,11 @@ def model_mode(config: RunConfig, training: TwoStage, numbers: Numbers) -> tuple
         out["bounds"][law] = {part: _parts(getattr(bound, part)) for part in ("source", "target")}
         out["bounds"][law]["gap_sum"] = float(bound.gap_sum)
         out["bounds"][law]["transfer_gain"] = float(bound.transfer_gain)
+        dominant = jnp.isfinite(bound.source.kl) & jnp.isfinite(bound.target.kl)
+        out["bounds"][law]["dominance"] = dominance(bound).sentence if dominant else None
     out["bounds"]["row"] = config.bound.row
     out["bounds"]["mode"] = "model"
+    out["bounds"]["ledger"] = _ledger(config)
     out["gradients"] = _gradients(config, training, numbers, risk)
     return out, {}
 
@@ -106,6 +109,14 @@ def _bound(config: RunConfig, training: TwoStage, numbers: Numbers, risk: Any, l
         bound=config.bound.row,
         throw=False,
     )
+
+
+def _ledger(config: RunConfig) -> Numbers:
+    """Where the failure probability of the two statements goes."""
+    book = Ledger(config.bound.delta)
+    book.spend("source bound", share=0.5, why="pre-training, for every posterior at once")
+    book.spend("target bound", share=0.5, why="fine-tuning, for every posterior at once")
+    return book.close().as_dict()
 
 
 def _parts(bound: Any) -> Numbers:

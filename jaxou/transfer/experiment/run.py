@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ...config import RunConfig
-from . import guarantees, laws, models, verdicts
+from . import choices, guarantees, laws, models, verdicts
 from .cache import Arrays, Cache, Numbers
 
 
@@ -95,6 +95,16 @@ def run_experiment(
         "map",
         "Mapping the bound over learning rate and batch size",
         lambda: guarantees.bound_map(config, training, numbers),
+    )
+    phase(
+        "stopping",
+        "Looking for the best number of fine-tuning steps",
+        lambda: choices.stopping(config, training, numbers),
+    )
+    phase(
+        "tuned",
+        "Tuning fine-tuning's learning rate and batch size on the bound",
+        lambda: choices.tuned(config, training, numbers),
     )
     phase(
         "certificates",
