@@ -220,10 +220,10 @@ def _guarantee(numbers: dict[str, Any], pictures: dict[str, bytes]) -> str:
         page.paragraph(
             "<b>Certificate mode.</b> The weights are drawn from a Gaussian that we construct, so "
             "the statement is a theorem whatever SGD does. Its failure probability "
-            f"δ = {number(source['delta'])} is spent as follows: {ledger}. What no ledger shows: the "
-            "grid of prior scales, the shares of δ and the permission for the posterior's centre to "
-            "give way to the prior are jaxou's defaults, settled while looking at these two data "
-            "sets."
+            f"δ = {number(source['delta'])} is spent as follows: {ledger}. What no ledger shows: "
+            "the grid of prior scales, the shares of δ and the permission for the posterior's "
+            "centre to give way to the prior are jaxou's defaults, settled while looking at these "
+            "two data sets."
         ),
         page.figure(
             pictures.get("bound_parts"),
