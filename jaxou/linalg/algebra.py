@@ -1,5 +1,7 @@
 """Sums, products and congruences of structured matrices, and the door through which they enter."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
 
@@ -62,8 +64,9 @@ def densified(matrix: AbstractMatrix, why: str) -> AbstractMatrix:
     return Dense(matrix.dense(), check=False)
 
 
-def is_elementwise(*matrices: AbstractMatrix) -> bool:
-    """Whether all are isotropic or diagonal, so that they commute entry by entry."""
+def is_elementwise(*matrices: Any) -> bool:
+    """Whether all are isotropic or diagonal, so that they commute entry by entry. Roots of
+    covariances are no matrices of this package and count as not."""
     return all(isinstance(m, Isotropic | Diagonal) for m in matrices)
 
 
