@@ -1,11 +1,14 @@
 """The command `jaxou`.
 
 `jaxou run [config.toml] [--finetune.learning-rate 0.02] [--out DIR] [--quick]`
+`jaxou run diabetes [--replicas 4000] ...`, `jaxou run network [--layers last] ...`
 `jaxou audit FILE.csv [--risk COL] [--kl COL] [--delta 0.05] ...`
+`jaxou verify DIR`
 
-Exit codes: 0 done; 1 the run failed, or a claim under audit does not hold; 2 a wrong key, type,
-value or file (one line on stderr says which and why); 130 interrupted. jax is imported only once
-the settings are known to be good, so that `--help` and every complaint are instant.
+Exit codes: 0 done; 1 the run failed, or a claim under audit or a certificate does not hold; 2 a
+wrong key, type, value or file (one line on stderr says which and why); 130 interrupted. jax is
+imported only once the settings are known to be good, so that `--help` and every complaint are
+instant.
 """
 
 from __future__ import annotations
@@ -66,7 +69,34 @@ def parse_run(arguments: Sequence[str]) -> RunConfig:
     return settings.validate()
 
 
+def parse_experiment(name: str, arguments: Sequence[str]) -> Any:
+    """The settings of `jaxou run NAME`: defaults < flags, all checked, or `ConfigError`.
+
+    >>> parse_experiment("diabetes", ["--batch-size", "4"]).batch_size
+    4
+    """
+    kind = _config.EXPERIMENTS[name]
+    first, files = _tyro(arguments, kind(), f"jaxou run {name}")
+    if files:
+        raise ConfigError(f"unexpected argument {files[0]!r}: jaxou run {name} takes flags only")
+    settings, _ = _tyro(arguments, kind.defaults(first.quick), f"jaxou run {name}")
+    return _config.check(settings)
+
+
+def _experiment(name: str, arguments: Sequence[str]) -> int:
+    settings = parse_experiment(name, arguments)
+    _prepare_process()
+    from jaxou.report.experiments.builtin import BUILT_IN
+
+    with _progress() as progress:
+        report = BUILT_IN[name](settings, progress)
+    print(report)
+    return 0
+
+
 def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in _config.EXPERIMENTS:
+        return _experiment(arguments[0], arguments[1:])
     settings = parse_run(arguments)
     _prepare_process()
     from jaxou.report import run_and_write
@@ -83,12 +113,19 @@ def _audit(arguments: Sequence[str]) -> int:
     return cli_audit.run(arguments, _prepare_process)
 
 
+def _verify(arguments: Sequence[str]) -> int:
+    from jaxou import cli_verify
+
+    return cli_verify.run(arguments, _prepare_process)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (
         _run,
         "pre-train on MNIST, fine-tune on UCI digits, test the theory, certify the result",
     ),
     "audit": (_audit, "recompute the certificates of a published table and say which hold"),
+    "verify": (_verify, "recompute a saved certificate from its factors and the data"),
 }
 
 
@@ -103,7 +140,9 @@ def _prepare_process() -> None:
 # ---- parsing with tyro, but with errors of one line
 
 
-def _tyro(arguments: Sequence[str], default: RunConfig) -> tuple[RunConfig, list[str]]:
+def _tyro(
+    arguments: Sequence[str], default: Any, prog: str = "jaxou run [CONFIG.TOML]"
+) -> tuple[Any, list[str]]:
     """The settings after the flags, and the words that are not flags."""
     flags = {_flag(name): (name, spec) for name, _, (spec, _) in _config.leaves(default)}
     for argument in arguments:
@@ -115,8 +154,8 @@ def _tyro(arguments: Sequence[str], default: RunConfig) -> tuple[RunConfig, list
     try:
         with contextlib.redirect_stderr(caught):
             parsed, unknown = tyro.cli(
-                RunConfig,
-                prog="jaxou run [CONFIG.TOML]",
+                type(default),
+                prog=prog,
                 args=list(arguments),
                 default=default,
                 return_unknown_args=True,

@@ -22,7 +22,7 @@ LAYERS = [
     ("transfer",),
     ("plots",),
     ("report",),
-    ("cli", "cli_audit", "__main__"),
+    ("cli", "cli_audit", "cli_verify", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

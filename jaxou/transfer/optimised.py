@@ -3,8 +3,8 @@
 A posterior may look at the target sample as much as it likes, so it is found by stochastic
 gradients of the very number that is certified, with the 0-1 loss softened. Parameters are the shift
 and the log-variances in the coordinates in which the prior is N(0, I), the low-rank factor if there
-is one, and log tau^2 until it is rounded to the grid. Nothing here enters the proof: a bad optimum costs
-tightness, never validity, so it runs in float32.
+is one, and log tau^2 until it is rounded to the grid. Nothing here enters the proof: a bad optimum
+costs tightness, never validity, so it runs in float32.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._typing import PRNGKeyArray, Scalar, Vector
 from ..bounds.inversion import kl_inverse
@@ -84,7 +84,7 @@ def descend(
         jnp.float32(constant),
         trainable,
     )
-    free = _descend(problem, free, key, steps, jnp.float32(rate), free_scale)
+    free = _descend(problem, free, key, steps, jnp.float32(rate), jnp.asarray(free_scale))
     if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(free)):
         raise RuntimeError(
             f"descending the bound diverged at rate={rate}: lower the rate, or start from a better "
@@ -132,7 +132,12 @@ class _Problem(eqx.Module):
 
 @eqx.filter_jit
 def _descend(
-    problem: _Problem, free: _Free, key: PRNGKeyArray, steps: int, rate: Scalar, free_scale: bool
+    problem: _Problem,
+    free: _Free,
+    key: PRNGKeyArray,
+    steps: int,
+    rate: Scalar,
+    free_scale: Bool[Array, ""],
 ) -> _Free:
     def schedule(step: Array) -> Scalar:
         return 0.5 * rate * (1.0 + jnp.cos(jnp.pi * step.astype(jnp.float32) / steps))
@@ -142,9 +147,10 @@ def _descend(
     def step(carry: Any, index: Array) -> tuple[Any, None]:
         free, state = carry
         slope = jax.grad(problem)(free, jax.random.fold_in(key, index))
-        if not free_scale:
-            slope = eqx.tree_at(lambda s: s.log_scale, slope, jnp.zeros_like(slope.log_scale))
-        update, state = optimiser.update(slope, state)
+        held = jnp.where(free_scale, slope.log_scale, 0.0)  # one program for both
+        slope = eqx.tree_at(lambda s: s.log_scale, slope, held)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            update, state = optimiser.update(slope, state)
         return (optax.apply_updates(free, update), state), None
 
     carry = (free, optimiser.init(free))
