@@ -48,9 +48,25 @@ def test_links_exist():
         assert (ROOT / target).exists(), target
 
 
-def test_the_example_runs():
-    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def run_blocks(*numbers):
     names: dict = {}
-    exec(compile(code, "README.md", "exec"), names)
+    for number in numbers:
+        exec(compile(BLOCKS[number], "README.md", "exec"), names)
+    return names
+
+
+def test_the_examples_of_a_bowl_run(capsys):
+    names = run_blocks(0, 1)
     assert names["run"].final.shape == (10_000, 2)
     assert 0.1 < float(names["bound"].target.value) < 1
+    said = capsys.readouterr().out
+    assert "stop " in said and "elasticity" in said and "free" in said
+
+
+@pytest.mark.slow
+def test_the_example_of_another_loss_runs():
+    run = run_blocks(0, 2)["run"]
+    assert run.observed["energy"].mean.shape == (11,)
