@@ -217,6 +217,93 @@ class RunConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class DiabetesConfig:
+    """Ridge regression on diabetes, from one sex to the other, beside three theories of SGD.
+
+    The loss is a bowl everywhere, so real SGD can be held against exact moments at every learning
+    rate. Writes report.html and result.json into --out.
+    """
+
+    learning_rate: float = _setting(0.01, POSITIVE)
+    """Learning rate of the runs that are judged direction by direction."""
+    batch_size: int = _setting(8, AT_LEAST_ONE)
+    """Patients per minibatch."""
+    replicas: int = _setting(4000, _between(100, 1_000_000))
+    """Real minibatch SGD runs."""
+    seed: int = _setting(0, _between(0, 2**32 - 1))
+    """The only source of randomness."""
+    quick: bool = False
+    """Smaller default sizes. Sizes given explicitly still win."""
+    out: Path = Path("jaxou-diabetes")
+    """Folder for the results."""
+
+    @classmethod
+    def defaults(cls, quick: bool = False) -> DiabetesConfig:
+        """The settings before any flag."""
+        return cls(learning_rate=0.05, replicas=500, quick=True) if quick else cls()
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A small dense network from MNIST to UCI digits, trained by optax, then judged and certified.
+
+    Writes report.html and result.json into --out.
+    """
+
+    layers: Literal["all", "last"] = "all"
+    """Which layers are fine-tuned."""
+    width: int = _setting(16, _between(2, 25))
+    """Hidden units: 64-16-10 has 1,210 parameters, the last layer 170."""
+    n_target: int = _setting(TARGET_IMAGES, _between(50, TARGET_IMAGES))
+    """UCI digits for fine-tuning; 597 others are the test set."""
+    pretrain_steps: int = _setting(3000, AT_LEAST_ONE)
+    """Adam's steps on MNIST."""
+    finetune_steps: int = _setting(2000, AT_LEAST_ONE)
+    """Adam's steps on UCI digits."""
+    learning_rate: float = _setting(0.1, POSITIVE)
+    """Learning rate of the SGD that is judged, in its last phase."""
+    batch_size: int = _setting(16, AT_LEAST_ONE)
+    """Images per minibatch of that SGD."""
+    steps: int = _setting(500, AT_LEAST_ONE)
+    """Its steps."""
+    weight_decay: float = _setting(1e-3, POSITIVE)
+    """L2 penalty of the training loss."""
+    replicas: int = _setting(256, _between(100, 1_000_000))
+    """Runs of that SGD."""
+    draws: int = _setting(2000, _between(10, 1_000_000))
+    """Weight draws for the empirical risk of the certificate."""
+    seed: int = _setting(0, _between(0, 2**32 - 1))
+    """The only source of randomness."""
+    quick: bool = False
+    """Smaller default sizes. Sizes given explicitly still win."""
+    out: Path = Path("jaxou-network")
+    """Folder for the results."""
+
+    @classmethod
+    def defaults(cls, quick: bool = False) -> NetworkConfig:
+        """The settings before any flag."""
+        small = dict(layers="last", width=8, pretrain_steps=500, steps=100, replicas=100, draws=300)
+        return cls(**small, quick=True) if quick else cls()
+
+
+EXPERIMENTS: dict[str, Any] = {"diabetes": DiabetesConfig, "network": NetworkConfig}
+"""Experiments beside the main one, by the name that `jaxou run NAME` knows them by."""
+
+
+def check(config: Any) -> Any:
+    """`config`, or `ConfigError` naming the first setting that cannot be used.
+
+    >>> check(DiabetesConfig(replicas=3))
+    Traceback (most recent call last):
+    ...
+    jaxou.config.ConfigError: replicas = 3: it must be from 100 to 1000000
+    """
+    for name, value, spec in leaves(config):
+        _check_value(name, value, spec)
+    return config
+
+
 # Settings that say where and how, not what: they do not change a single number.
 LOGISTICS = frozenset({"out", "resume", "figures"})
 

@@ -36,7 +36,7 @@ def worst(run, moments):
     return max(np.abs(mean).max(), np.abs((run.moments.covariance[-1] - covariance) / error).max())
 
 
-@pytest.mark.parametrize("replacement", [True, False])
+@pytest.mark.parametrize("replacement", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_runs_have_the_exact_moments_of_least_squares(key, replacement):
     """Tails are heavier than a normal's, by less than the factor 1.5 that is allowed for."""
     found = least_squares_moments(
@@ -164,6 +164,7 @@ def test_a_verdict_tells_the_learning_rate_at_which_the_model_fails(key):
         assert any("quadratic model" in note for note in found.stages[0].notes)
 
 
+@pytest.mark.slow
 def test_every_run_may_have_a_learning_rate_of_its_own(key):
     rates = jnp.array([0.1, 0.2, 0.3])
     stage = lambda rate: ou.Stage(
