@@ -23,6 +23,7 @@ SCRIPTS = {
     "laws": ["laws.py"],
     "bound_grid": ["bound_grid.py"],
     "bounds": ["bounds.py"],
+    "experiment_a": ["experiment_a.py"],
     "bound_coverage": ["bound_coverage.py"],
 }
 
