@@ -18,7 +18,7 @@ from jax import lax
 from .._check import as_float
 from ..laws import Gaussian
 from ..linalg import sqrtm
-from .sample import Sample
+from .sample import FEWEST, Sample
 from .statistics import joint_null, smallest_p_law, standard, values
 from .whitening import whitening
 
@@ -120,7 +120,8 @@ def particles_to_notice(
 ) -> Prediction:
     """The fewest particles with which a verdict rejects `claimed` with probability `power`.
 
-    Found by bisection on the simulated power, within 5 %; the `Prediction` there is returned.
+    Found by bisection on the simulated power, within 5 %; the `Prediction` there is returned. A
+    verdict takes no fewer than 100.
     Raises `ValueError` where more than ten million would be needed (the laws are then the same for
     all purposes). Cost: about a dozen calls of `predict_power`.
     """
@@ -133,7 +134,8 @@ def particles_to_notice(
     # 2 n KL is the noncentrality of the most complete test: a start within a small factor
     r = claimed.dimension
     start = (3 + (r * (r + 3) / 2) ** 0.5) / (2 * distance)
-    low = high = max(int(start), 2 * r + 4, 20)
+    fewest = max(2 * r + 4, FEWEST)
+    low = high = max(int(start), fewest)
     found = chance(high)
     while found.power < power:
         low, high = high, 2 * high
@@ -143,8 +145,8 @@ def particles_to_notice(
                 "needed to notice"
             )
         found = chance(high)
-    while low == high and low > 2 * r + 4:
-        low = max(low // 2, 2 * r + 4)
+    while low == high and low > fewest:
+        low = max(low // 2, fewest)
         before = chance(low)
         if before.power >= power:
             high, found = low, before

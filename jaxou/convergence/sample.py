@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+FEWEST = 100
+"""Particles below which a verdict would see nothing but gross errors."""
+
 BLOCK = 2**15
 """Particles that are worked on together."""
 

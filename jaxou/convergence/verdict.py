@@ -15,7 +15,7 @@ from .claims import Claim, claims
 from .distance import CONFIDENCE, divergence, equivalence
 from .plug_in_kl import null_moments
 from .record import Budget, Detectable, Divergence, StageVerdict, Test, Verdict
-from .sample import Sample, sample_of
+from .sample import FEWEST, Sample, sample_of
 from .scores import normal_scores
 from .statistics import (
     Covariance,
@@ -29,7 +29,6 @@ from .statistics import (
 )
 from .whitening import SAFETY, Whitening, whitening
 
-FEWEST = 100
 POWER = 0.8
 
 
