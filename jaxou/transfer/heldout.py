@@ -14,7 +14,7 @@ def test_set_bound(errors: int, n: int, delta: float = 0.05) -> float:
     50 sums of `errors` + 1 terms.
 
     >>> f"{test_set_bound(0, 100):.4f}"  # 1 - 0.05^(1/100)
-    '0.0296'
+    '0.0295'
     """
     refuse_unless(n >= 1 and 0 <= errors <= n, f"errors={errors} must lie between 0 and n={n}")
     refuse_unless(0 < delta < 1, f"delta={delta} must lie in (0, 1)")
