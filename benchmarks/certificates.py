@@ -8,6 +8,9 @@ the source model's, the source model's on varied source images, and one from hal
 labels; the quadratic posterior beside those that descend the bound; one deployed draw; and what a
 sceptic would use, a plain model on labels held out for it (half of them). `above` counts the splits
 in which the certificate is at least the lower 95 % limit of its own test error (597 images).
+
+Read "source varied", both network rows and "split" with care: the list of source variants, and the
+split prior's decay, ridge and scale, were settled with target images of split 0 in view.
 """
 
 import argparse

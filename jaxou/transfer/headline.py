@@ -1,7 +1,8 @@
 """Certificates for fine-tuning from MNIST to UCI digits, set up the same way everywhere.
 
 Two models: softmax regression (650 parameters) and a dense network 64-72-10 (5,410). The source
-model, its weight decay by source validation, and all prior shapes see source images only.
+model, its weight decay by source validation, and all prior shapes see source images only; with
+`varied=True` the list of variants owes something to the target (see `variants`).
 """
 
 from collections.abc import Callable
