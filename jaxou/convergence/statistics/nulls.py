@@ -96,6 +96,11 @@ class Chi2(AbstractNull):
     def mean(self):
         return self.shift + self.unit * self.degrees
 
+    @property
+    def deviation(self) -> Scalar:
+        """The standard deviation of the value under the claim."""
+        return self.unit * jnp.sqrt(2 * self.degrees)
+
     def tails(self, value):
         x = jnp.maximum((value - self.shift) / self.unit, 0.0)
         return chi2_tail(x, self.degrees), chi2_below(x, self.degrees)

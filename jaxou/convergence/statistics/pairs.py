@@ -52,6 +52,10 @@ class AbstractPairs(AbstractStatistic):
         """The sums by a way shorter than over all pairs, where there is one."""
         return None
 
+    def quadratic(self, r: int) -> bool:
+        """Whether the cost in r dimensions is that of all pairs."""
+        return True
+
     def finish(self, sums: PairSums, m: Scalar) -> tuple[Scalar, Scalar]:
         """(U, its standard error) from the sums over m draws.
 

@@ -83,7 +83,7 @@ def joint_null(
     draws = draws_of(n, r, fitted) if draws is None else draws
     able = tuple(s for s in statistics if s.fewest(r) <= draws and not (fitted and s.about_moments))
     if replicates is None:
-        pairs = any(hasattr(s, "kernel") for s in able)
+        pairs = any(hasattr(s, "kernel") and s.quadratic(r) for s in able)
         replicates = replicates_of(draws, r, pairs)
     wide = jnp.result_type(float) == jnp.float64
     return Joint(able, _simulate(able, draws, r, fitted, replicates, wide), draws, r, fitted)
