@@ -1,6 +1,6 @@
 """Are the null laws right? p-values of every statistic over many seeds, and the family's decision.
 
-    python benchmarks/calibration.py [--quick] [--seeds 2000]
+    python benchmarks/calibration.py [--quick] [--seeds 2000] [--only D,N ...]
 
 For every dimension and number of draws, standard normal draws are tested `seeds` times. A row says
 how far the p-values are from uniform (Kolmogorov and Smirnov, with the replicates of a simulated
@@ -101,11 +101,14 @@ def measure(d, n, pairs, seeds, cells, writer):
 def main():
     parser = timing.parser(__doc__)
     parser.add_argument("--seeds", type=int, help="data sets per cell (2000; quick: 200)")
+    pair = lambda text: tuple(int(number) for number in text.split(","))
+    parser.add_argument("--only", nargs="+", type=pair, help="cells: dimension,draws")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     seeds = options.seeds or (200 if options.quick else 2_000)
     cases, writer = sizes(options.quick), timing.Writer(__file__, options)
     cells = 16 * len(cases)
+    cases = [case for case in cases if options.only is None or case[:2] in options.only]
     table, bad = [], 0
     for d, n, pairs in cases:
         for row in measure(d, n, pairs, seeds, cells, writer):

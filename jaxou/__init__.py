@@ -51,11 +51,11 @@ _NAMES = {
         "Run",
         "addressed_normals",
     ),
-    "convergence": ("verdict", "Verdict", "relaxation", "irreversibility"),
+    "convergence": ("verdict", "Verdict", "agreement", "relaxation", "irreversibility"),
     # bounds
     "bounds": ("discrepancy", "two_stage_bound", "SaturatedRisk", "tune"),
     # from a network and data
-    "transfer": ("certify", "Certificate"),
+    "transfer": ("certify", "Certificate", "RealSGD"),
     "_status": ("Status",),
 }
 _MODULES = ("linalg", "laws", "kernels", "stages", "particles", "convergence", "bounds")

@@ -17,6 +17,7 @@ from .bounds import discrepancy as discrepancy
 from .bounds import tune as tune
 from .bounds import two_stage_bound as two_stage_bound
 from .convergence import Verdict as Verdict
+from .convergence import agreement as agreement
 from .convergence import irreversibility as irreversibility
 from .convergence import relaxation as relaxation
 from .convergence import verdict as verdict
@@ -56,6 +57,7 @@ from .stages import Stage as Stage
 from .stages import Temperature as Temperature
 from .stages import TwoStage as TwoStage
 from .transfer import Certificate as Certificate
+from .transfer import RealSGD as RealSGD
 from .transfer import certify as certify
 
 __version__: str

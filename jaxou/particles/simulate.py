@@ -204,7 +204,7 @@ def _check(particles, method, dtype):
     if not isinstance(method, AbstractMethod):
         raise TypeError(
             "method must be one of SGD(), Exact(), EulerMaruyama(...), Heun(...), BAOAB(...), "
-            f"Diffrax(...), got {method!r}"
+            f"Diffrax(...), RealSGD(...), got {method!r}"
         )
     try:
         whole = float(particles) == int(particles) and int(particles) >= 1

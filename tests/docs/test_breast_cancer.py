@@ -5,59 +5,21 @@ smooth ones the target; a small network is trained on the one and fine-tuned on 
 optax's AdamW, which is not the SGD of the theory: a certificate does not ask.
 """
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+README = Path(__file__).parents[2] / "README.md"
+if not README.exists():
+    pytest.skip("needs the source tree, not only the package", allow_module_level=True)
 
-EXAMPLE = """
-import equinox as eqx, jax, jax.numpy as jnp, numpy as np, optax
-from sklearn.datasets import load_breast_cancer
-import jaxou as ou
-
-jax.config.update("jax_enable_x64", True)  # certificates are computed in float64
-x, y = load_breast_cancer(return_X_y=True)
-order = np.random.default_rng(0).permutation(len(y))
-x, y = x[order], y[order]
-smooth = x[:, 4] < np.median(x[:, 4])  # two domains: rough cells, smooth cells
-x = (x - x[~smooth].mean(axis=0)) / x[~smooth].std(axis=0)  # the source alone may set the scale
-source, target = (x[~smooth], y[~smooth]), (x[smooth][:200], y[smooth][:200])
-test = x[smooth][200:], y[smooth][200:]
-
-
-@eqx.filter_jit
-def train(model, data, steps, learning_rate):
-    optimiser = optax.adamw(learning_rate, weight_decay=1e-2)
-    weights, rest = eqx.partition(model, eqx.is_inexact_array)
-
-    def loss(w):
-        one = lambda x, y: ou.transfer.cross_entropy(eqx.combine(w, rest), (x, y))
-        return jnp.mean(jax.vmap(one)(*data))
-
-    def step(_, carry):
-        w, state = carry
-        change, state = optimiser.update(jax.grad(loss)(w), state, w)
-        return optax.apply_updates(w, change), state
-
-    weights, _ = jax.lax.fori_loop(0, steps, step, (weights, optimiser.init(weights)))
-    return eqx.combine(weights, rest)
-
-
-network = eqx.nn.MLP(30, 2, width_size=4, depth=1, key=jax.random.key(0))
-pretrained = train(network, jax.tree.map(jnp.asarray, source), 400, 1e-2)
-finetuned = train(pretrained, jax.tree.map(jnp.asarray, target), 200, 3e-3)
-
-certificate = ou.certify(
-    network, ou.transfer.loss01,
-    prior_center=pretrained, posterior_center=finetuned,
-    source_data=source, target_data=target,
-    shape="laplace", draws=2000, key=jax.random.key(1),
-)
-print(certificate)  # a theorem, whatever AdamW did
-print(certificate.test_risk(network, ou.transfer.loss01, test, key=jax.random.key(2)))
-"""
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+EXAMPLE = next(block for block in BLOCKS if "load_breast_cancer" in block)
 
 
 @pytest.fixture(scope="module", autouse=True)
