@@ -69,6 +69,7 @@ def target(rich):
     return TargetBound(n_source=5e4, n_target=1e3, risk=risk, delta=0.05, law="stationary")
 
 
+@pytest.mark.slow
 def test_every_hyper_parameter_against_differences(rich, target):
     found = sensitivities(target, rich)
     fields = "learning_rate batch_size weight_decay momentum langevin_temperature"

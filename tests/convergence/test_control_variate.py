@@ -52,6 +52,7 @@ def test_variance_removed_falls_with_the_quartic_part():
     assert (shares[2] > 0.95).all() and (shares[3] > 0.75).all()
 
 
+@pytest.mark.slow
 def test_a_quadratic_loss_leaves_nothing():
     # float32 particles: what is left is their rounding
     found = removed(0.0)

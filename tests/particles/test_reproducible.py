@@ -49,7 +49,8 @@ def test_bits_do_not_depend_on_memory_or_on_later_particles(
         watched.moments.covariance  # noqa: B018
 
 
-@pytest.mark.parametrize("dimension", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dimension", [1, 3])
 def test_stepping_does_not_depend_on_when_it_is_observed(dimension, key):
     chain = wide_chain(dimension, steps=21)
     final, each = (
@@ -77,6 +78,7 @@ def test_new_numbers_do_not_recompile(method, key, monkeypatch):
     assert len(traces) == seen
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_the_particles(process, key):
     run = ou.simulate(process, particles=9_000, key=key, dtype=jnp.float64, observe=ou.Paths(9_000))
     for row in range(3):

@@ -24,6 +24,7 @@ def exact(found):
     return near and theory["frobenius"] < 2 * found["chance"] and theory["mean"] < 4.5
 
 
+@pytest.mark.slow
 def test_large_steps_need_the_exact_moments(data):
     found = diabetes.compare(data, 0.2, runs=2000)
     assert exact(found)

@@ -152,6 +152,7 @@ def test_bits_do_not_depend_on_memory_threads_company_or_saves(key, replacement)
     np.testing.assert_array_equal(call(save=20), whole)
 
 
+@pytest.mark.slow
 def test_a_verdict_tells_the_learning_rate_at_which_the_model_fails(key):
     """Small steps stay where the noise is that of the optimum; large ones go where it is more."""
     for rate, decision in ((0.005, "consistent"), (0.5, "rejected")):

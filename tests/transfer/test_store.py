@@ -75,6 +75,7 @@ def test_read_back_and_verified(cert, folder):
     assert found.bound == pytest.approx(cert.bound, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [dict(structure="low_rank", rank=2, optimise=20),
                                       dict(prior="split", monte_carlo="bernstein")])  # fmt: skip
 def test_other_kinds_are_verified(settings, tmp_path):

@@ -118,6 +118,7 @@ def settings():
     )
 
 
+@pytest.mark.slow
 def test_descending_the_bound_lowers_it(settings):
     plain = certify(jnp.zeros(D), wrong, **settings)
     lower = certify(jnp.zeros(D), wrong, optimise=200, **settings)
