@@ -5,21 +5,15 @@ smooth ones the target; a small network is trained on the one and fine-tuned on 
 optax's AdamW, which is not the SGD of the theory: a certificate does not ask.
 """
 
-import re
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from readme import BLOCKS, TEXT
 
 pytest.importorskip("sklearn")
-README = Path(__file__).parents[2] / "README.md"
-if not README.exists():
-    pytest.skip("needs the source tree, not only the package", allow_module_level=True)
-
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
-EXAMPLE = next(block for block in BLOCKS if "load_breast_cancer" in block)
+EXAMPLE = next((block for block in BLOCKS if "load_breast_cancer" in block), "")
+pytestmark = pytest.mark.skipif(not TEXT, reason="needs the source tree, not only the package")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,12 +2,11 @@
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
+from readme import BLOCKS, ROOT
+from readme import TEXT as README
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
 pytestmark = pytest.mark.skipif(not README, reason="needs the source tree, not only the package")
 
 
@@ -46,9 +45,6 @@ def test_ci_runs_the_test_command_as_it_stands(tmp_path):
 def test_links_exist():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
-
-
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
 def run_blocks(*numbers):

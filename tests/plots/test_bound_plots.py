@@ -16,16 +16,6 @@ RATES, BATCHES = np.geomspace(0.01, 1.0, 9), np.geomspace(1.0, 64.0, 7)
 BOWL = 0.2 + np.log(BATCHES[:, None] / 8) ** 2 / 30 + np.log(RATES / 0.1) ** 2 / 30
 
 
-@pytest.fixture
-def ax():
-    before = dict(matplotlib.rcParams)
-    with plots.style():
-        ax = Figure(figsize=(4, 3)).add_subplot()
-        yield ax
-        ax.figure.canvas.draw()  # a smoke render of whatever the test drew
-    assert dict(matplotlib.rcParams) == before
-
-
 def labelled(ax, start):
     """The one artist whose label begins so."""
     handles, labels = ax.get_legend_handles_labels()

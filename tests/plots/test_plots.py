@@ -9,21 +9,10 @@ import pytest
 matplotlib = pytest.importorskip("matplotlib", reason="figures need the extra `plot`")
 matplotlib.use("Agg")
 
-from matplotlib.figure import Figure  # noqa: E402
 from matplotlib.patches import Rectangle  # noqa: E402
 
 from jaxou import plots  # noqa: E402
 from jaxou.plots._calibration import chi_square_quantile  # noqa: E402
-
-
-@pytest.fixture
-def ax():
-    before = dict(matplotlib.rcParams)
-    with plots.style():
-        ax = Figure(figsize=(4, 3)).add_subplot()
-        yield ax
-        ax.figure.canvas.draw()  # a smoke render of whatever the test drew
-    assert dict(matplotlib.rcParams) == before
 
 
 def labelled(ax, label):

@@ -8,17 +8,7 @@ import pytest
 matplotlib = pytest.importorskip("matplotlib", reason="figures need the extra `plot`")
 matplotlib.use("Agg")
 
-from matplotlib.figure import Figure  # noqa: E402
-
 from jaxou import plots  # noqa: E402
-
-
-@pytest.fixture
-def ax():
-    with plots.style():
-        ax = Figure(figsize=(4, 3)).add_subplot()
-        yield ax
-        ax.figure.canvas.draw()
 
 
 def labelled(ax, label):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from half_planes import D, logistic, sample, wrong
 
 from jaxou.bounds import kl_inverse
 from jaxou.transfer import ScaleGrid, certify, compare_priors
@@ -13,24 +14,6 @@ from jaxou.transfer.certify import MONTE_CARLO_SHARE
 from jaxou.transfer.posterior import posterior_family
 from jaxou.transfer.priors import prior_shape
 from jaxou.transfer.risk import draw_losses
-
-D = 3
-
-
-def wrong(model, x, y):
-    return ((model @ x > 0) != (y > 0)).astype(float)
-
-
-def logistic(model, example):
-    x, y = example
-    return jax.nn.softplus(-y * (model @ x))
-
-
-def sample(n, seed, noise=0.1):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, D))
-    flip = np.where(rng.uniform(size=n) < noise, -1.0, 1.0)
-    return x, np.sign(x[:, 0] + 0.3 * x[:, 1]) * flip
 
 
 @pytest.fixture(scope="module")

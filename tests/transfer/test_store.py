@@ -6,30 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from half_planes import D, logistic, sample, wrong
 
 from jaxou.bounds import single_draw
 from jaxou.cli import main
 from jaxou.transfer import CertificateError, certify, load_certificate, verify
 from jaxou.transfer.store import factors_digest, seal
-
-D = 3
-
-
-def wrong(model, x, y):
-    return ((model @ x > 0) != (y > 0)).astype(float)
-
-
-def logistic(model, example):
-    x, y = example
-    return jax.nn.softplus(-y * (model @ x))
-
-
-def sample(n, seed):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, D))
-    flip = np.where(rng.uniform(size=n) < 0.1, -1.0, 1.0)
-    return x, np.sign(x[:, 0] + 0.3 * x[:, 1]) * flip
-
 
 DATA = sample(100, 1)
 

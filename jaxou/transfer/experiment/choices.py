@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...bounds import TargetBound, bound_grid, tune
 from ...config import RunConfig
 from ...stages import TwoStage
 from .cache import Arrays, Numbers
-from .guarantees import risks
-from .models import STAGES
+from .guarantees import about_target, risks
 
 STOPS = 16
 """Numbers of fine-tuning steps at which the bound is looked at, in equal ratios."""
@@ -31,7 +28,7 @@ def stopping(config: RunConfig, training: TwoStage, numbers: Numbers) -> tuple[N
         {"finetune.steps": steps},
         source_risk=risk["pretrain"],
         gradients=False,
-        **common(config, numbers, risk),
+        **about_target(config, numbers, risk),
     )
     found = {name: np.asarray(getattr(path, name)) for name in ("value", "risk", "gap", "kl")}
     best = int(np.nanargmin(found["value"]))
@@ -45,7 +42,7 @@ def tuned(config: RunConfig, training: TwoStage, numbers: Numbers) -> tuple[Numb
     import optax
 
     risk = risks(training, numbers)
-    objective = TargetBound(law="flow", **common(config, numbers, risk))
+    objective = TargetBound(law="flow", **about_target(config, numbers, risk))
     found = tune(objective, training, steps=TUNING_STEPS, optimizer=optax.adam(PACE))
     end = {name: float(path[-1]) for name, path in found.trajectory.items()}
     numbers = {
@@ -58,15 +55,3 @@ def tuned(config: RunConfig, training: TwoStage, numbers: Numbers) -> tuple[Numb
         "law": "SDE at flow time",
     }
     return {"tuned": numbers}, {k: np.asarray(v) for k, v in found.trajectory.items()}
-
-
-def common(config: RunConfig, numbers: Numbers, risk: Any) -> dict[str, Any]:
-    """What all statements about the target share."""
-    images = {name: numbers["stages"][name]["training_images"] for name in STAGES}
-    return dict(
-        n_source=images["pretrain"],
-        n_target=images["finetune"],
-        risk=risk["finetune"],
-        delta=config.bound.delta,
-        bound=config.bound.row,
-    )

@@ -9,7 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...bounds import Ledger, SaturatedRisk, discrepancy, dominance, find_row, two_stage_bound
+from ...bounds import (
+    Ledger,
+    SaturatedRisk,
+    TargetBound,
+    discrepancy,
+    dominance,
+    find_row,
+    two_stage_bound,
+)
 from ...config import RunConfig
 from ...kernels import AffineGaussianKernel
 from ...stages import TwoStage
@@ -83,7 +91,13 @@ def model_mode(config: RunConfig, training: TwoStage, numbers: Numbers) -> tuple
         apart = discrepancy(training, law=law, throw=False)
         names = ("value", "trace", "logdet", "dimension", "shift", "reverse_kl", "jeffreys", "w2")
         out["discrepancy"][law] = {name: float(getattr(apart, name)) for name in names}
-        bound = _bound(config, training, numbers, risk, law)
+        bound = two_stage_bound(
+            training,
+            source_risk=risk["pretrain"],
+            law=law,
+            throw=False,
+            **about_target(config, numbers, risk),
+        )
         out["bounds"][law] = {part: _parts(getattr(bound, part)) for part in ("source", "target")}
         out["bounds"][law]["gap_sum"] = float(bound.gap_sum)
         out["bounds"][law]["transfer_gain"] = float(bound.transfer_gain)
@@ -96,18 +110,15 @@ def model_mode(config: RunConfig, training: TwoStage, numbers: Numbers) -> tuple
     return out, {}
 
 
-def _bound(config: RunConfig, training: TwoStage, numbers: Numbers, risk: Any, law: str) -> Any:
+def about_target(config: RunConfig, numbers: Numbers, risk: Any) -> dict[str, Any]:
+    """What all statements about the target share."""
     images = {name: numbers["stages"][name]["training_images"] for name in STAGES}
-    return two_stage_bound(
-        training,
+    return dict(
         n_source=images["pretrain"],
         n_target=images["finetune"],
         risk=risk["finetune"],
-        source_risk=risk["pretrain"],
         delta=config.bound.delta,
-        law=law,
         bound=config.bound.row,
-        throw=False,
     )
 
 
@@ -138,32 +149,23 @@ def _parts(bound: Any) -> Numbers:
     }
 
 
-def _by_flow(config: RunConfig, process: TwoStage, numbers: Numbers, risk: Any, source: Any) -> Any:
-    """The target bound with the SDE's law at the stages' own flow times, and Q_S if it is known.
-
-    It differs from the chain's by terms of order learning rate x curvature, has derivatives in the
-    number of steps (s = learning rate x steps) and costs a few matrix products.
-    """
-    tune = process.finetune
-    if source is None:
-        source = process.law("pretrain", time=process.pretrain.duration)
-    target = process.position(tune.flow(tune.duration)(process.enter(1, source, flow=True)))
-    images = float(numbers["stages"]["finetune"]["training_images"])
-    kl = target.kl(source)
-    return find_row(config.bound.row)(risk["finetune"](target), kl, images, config.bound.delta / 2)
-
-
 def _gradients(config: RunConfig, training: TwoStage, numbers: Numbers, risk: Any) -> Numbers:
-    """d(target bound) in learning rates, batch sizes and steps of both stages."""
+    """d(target bound) in learning rates, batch sizes and steps of both stages.
+
+    With the SDE's law at the stages' own flow times: it differs from the chain's by terms of order
+    learning rate x curvature, has derivatives in the number of steps (s = learning rate x steps)
+    and costs a few matrix products.
+    """
     settings = ("learning_rate", "batch_size", "steps")
     at = {
         name: {key: jnp.asarray(float(getattr(stage, key))) for key in settings}
         for name, stage in zip(STAGES, training.stages, strict=True)
     }
+    objective = TargetBound(law="flow", **about_target(config, numbers, risk))
 
     def bound(values: Any) -> Any:
         changed = training.with_pretrain(**values["pretrain"]).with_finetune(**values["finetune"])
-        return _by_flow(config, changed, numbers, risk, None)
+        return objective(changed)
 
     value, slopes = jax.jit(jax.value_and_grad(bound))(at)
     return {"law": "SDE at flow time", "value": float(value), **jax.tree.map(float, slopes)}
