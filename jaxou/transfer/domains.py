@@ -17,6 +17,12 @@ CLASSES = 10
 FEATURES = 64
 """8x8 counts, row by row."""
 
+INK = 32
+"""Grey value of the faintest pixel that counts as ink."""
+
+THRESHOLD = 128
+"""Grey value of the faintest black pixel."""
+
 
 class Examples(NamedTuple):
     """Inputs `x` (n, 64) in [0, 1], the counts divided by 16, and labels `y` (n,) from 0 to 9."""
@@ -65,15 +71,12 @@ def digits() -> Examples:
     return Examples(data.data / 16.0, data.target.astype(np.int64))
 
 
-def uci_recipe(
-    images: np.ndarray, *, box: int = 32, threshold: int = 128, width: int = 32
-) -> np.ndarray:
+def uci_recipe(images: np.ndarray) -> np.ndarray:
     """Crop each grey image to its box, stretch to 32x32, threshold, count 4x4 blocks.
 
     `images` (n, height, width), grey values 0 to 255; returns (n, 8, 8) counts from 0 to 16. The
-    box holds the pixels of value `box` or more (a faint halo is not ink); an image without any
-    is not cropped. With `width` < 32 the stretch is to 32 x `width`, with blank columns on both
-    sides. The stretch is bilinear; at full width its weights are multiples of 1/64, so every
+    box holds the pixels of value `INK` or more (a faint halo is not ink); an image without any
+    is not cropped. The stretch is bilinear; its weights are multiples of 1/64, so every
     product is exact in binary and the counts are the same on every machine.
 
     >>> image = np.zeros((1, 28, 28), np.uint8)
@@ -83,12 +86,13 @@ def uci_recipe(
     """
     if images.ndim != 3:
         raise ValueError(f"images must have shape (n, height, width), got {images.shape}")
-    rows = _stretch((images >= box).any(axis=2))
-    blank = 32 - width
-    sides = ((0, 0), (blank // 2, blank - blank // 2), (0, 0))
-    columns = np.pad(_stretch((images >= box).any(axis=1), width), sides)
-    large = rows @ images.astype(np.float64) @ columns.transpose(0, 2, 1)
-    return (large >= threshold).reshape(-1, 8, 4, 8, 4).sum(axis=(2, 4))
+    rows, columns = (_stretch((images >= INK).any(axis=axis)) for axis in (2, 1))
+    return blocks(rows @ images.astype(np.float64) @ columns.transpose(0, 2, 1))
+
+
+def blocks(large: np.ndarray) -> np.ndarray:
+    """Grey images (n, 32, 32), thresholded, as counts (n, 8, 8) of 4x4 blocks."""
+    return (large >= THRESHOLD).reshape(-1, 8, 4, 8, 4).sum(axis=(2, 4))
 
 
 def _stretch(occupied: np.ndarray, size: int = 32) -> np.ndarray:

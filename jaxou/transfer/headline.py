@@ -1,8 +1,7 @@
 """Certificates for fine-tuning from MNIST to UCI digits, set up the same way everywhere.
 
 Two models: softmax regression (650 parameters) and a dense network 64-72-10 (5,410). The source
-model, its weight decay by source validation, and all prior shapes see source images only; with
-`varied=True` the list of variants owes something to the target (see `variants`).
+model, its weight decay by source validation, and all prior shapes see source images only.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from ..curvature.parameters import from_vector, to_vector
 from .data import TransferData, load
 from .domains import CLASSES, FEATURES, Examples
 from .model import SoftmaxRegression, accuracy, cross_entropy
-from .variants import varied_source
+from .poses import posed_source
 
 HIDDEN = 72
 """Hidden units of the network: 64 x 72 + 72 + 72 x 10 + 10 = 5,410 parameters."""
@@ -87,20 +86,20 @@ def digits_problem(
     *,
     n_target: int = 1200,
     seed: int = 0,
-    varied: bool = True,
-    variants: Any = None,
+    posed: bool = True,
+    poses: Any = None,
     decays: tuple[float, ...] = DECAYS,
     steps: int = 3000,
 ) -> Problem:
     """Train the source model, then fine-tune it on `n_target` labels.
 
-    `varied` trains the source on all its variants (`varied_source`), else on the images as they
-    are. About 10 s for "softmax", 20 s for "network".
+    `posed` trains the source on its images in random poses too (`posed_source`), else on the
+    images as they are. About 10 s for "softmax", 20 s for "network".
     """
     data = load(n_target, seed=seed)
     train_set, test_set = data.source_train, data.source_test
-    if varied:
-        train_set, test_set = varied_source(seed, variants=variants)
+    if posed:
+        train_set, test_set = posed_source(seed, poses=poses)
     start, trial, tune = jax.random.split(jax.random.key(seed), 3)
     model = untrained(kind, start)
     rate = 0.02 if kind == "softmax" else 2e-3
