@@ -1,9 +1,12 @@
 """From a network and data to the Hessian A and the gradient noise C of a stage."""
 
+from .errors import sampling_errors as sampling_errors
 from .estimate import Curvature as Curvature
 from .estimate import estimate as estimate
 from .estimate import measure as measure
 from .estimate import relative_commutator as relative_commutator
+from .fisher import fisher as fisher
+from .fisher import fisher_product as fisher_product
 from .ggn import ggn as ggn
 from .ggn import ggn_product as ggn_product
 from .hessian import hessian as hessian

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 
+from .._check import as_number, refuse_unless, show_value
 from .._typing import Matrix, Scalar, ScalarLike, Vector
+from ..linalg.algebra import as_matrix
 from ..linalg.matrices import LowRankPlusDiagonal
 from .batching import example_count
-from .ggn import ggn, ggn_product
-from .hessian import hessian, hessian_product
-from .low_rank import leading_pairs, rest_of_trace
+from .errors import sampling_errors
+from .fisher import fisher_gram, fisher_product
+from .ggn import ggn_product
+from .hessian import dense_from_product, hessian_product
+from .low_rank import LeadingPairs, leading_pairs, rest_of_trace
 from .noise import gradient_gram, noise_product
 from .parameters import as_vector
 from .spectrum import (
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 DENSE_PARAMETERS = 2_000
 """Above this many parameters a dense Hessian is refused, with advice."""
 
+KINDS = ("hessian", "ggn", "fisher")
+"""What may stand for A: the Hessian, its Gauss-Newton part, the Fisher information."""
+
 
 class Curvature(eqx.Module):
     """What was measured at one `point` (d,): the matrices of the quadratic model of training.
@@ -37,7 +45,10 @@ class Curvature(eqx.Module):
     `hessian` is A (after the choice made for negative eigenvalues), `noise` is C, the covariance
     of one example's gradient, `gradient` the mean gradient (d,) without weight decay. `spectrum`
     and `noise_spectrum` are those of the measured A and C (of the leading pairs, if low rank);
-    `commutator` is |AC - CA| / |AC| (NaN if low rank): 0 means that A and C commute.
+    `commutator` is |AC - CA| / |AC| (NaN if low rank): 0 means that A and C commute. Low rank: each
+    spectrum carries the pairs' residuals and standard errors over examples, and `rest_error` is
+    the standard error of the flat rest of A, estimated from random probes (0 if dense; the rest of
+    C comes from its exact trace).
     """
 
     point: Vector
@@ -47,6 +58,7 @@ class Curvature(eqx.Module):
     spectrum: Spectrum
     noise_spectrum: Spectrum
     commutator: Scalar
+    rest_error: Scalar
     examples: int = eqx.field(static=True)
 
     def stage(
@@ -61,14 +73,23 @@ class Curvature(eqx.Module):
         """The stage of this curvature; `settings` are those of `jaxou.Stage` (momentum, ...).
 
         Both the minimum and the anchor of the decay are the point of measurement: there the
-        pull of the loss and that of the decay cancel, so the point stays the centre.
+        pull of the loss and that of the decay cancel, so the point stays the centre. With
+        `population=N` (batches drawn without replacement) the noise is rescaled from 1/(n - 1),
+        which is unbiased, to the 1/N that `Stage` expects.
         """
         from ..stages import Stage
 
         settings.setdefault("anchor", self.point)
+        noise, population = self.noise, settings.get("population")
+        if population is not None:
+            population = as_number(population, "population")
+            refuse_unless(
+                population >= 2, f"population={show_value(population)} must be at least 2"
+            )
+            noise = as_matrix(noise, "noise").scale((population - 1) / population)
         return Stage(
             hessian=self.hessian,
-            noise=self.noise,
+            noise=noise,
             minimum=self.point,
             learning_rate=learning_rate,
             batch_size=batch_size,
@@ -89,6 +110,9 @@ def measure(
     negative: str = "error",
     output_loss: Callable[..., Any] | None = None,
     predict: Callable[..., Any] | None = None,
+    resample: Callable[..., Any] | None = None,
+    samples: int = 1,
+    key: PRNGKeyArray | None = None,
     trainable: Any = None,
     chunk: int = 256,
 ) -> Curvature:
@@ -97,15 +121,18 @@ def measure(
     `loss(model, example)` is one example's loss in nats, without weight decay; `data` a pytree of
     arrays with a leading axis of examples, such as `(x, y)`; measure at the end-of-stage average.
 
-    - `kind`: "hessian", or "ggn" with `output_loss(prediction, example)` and `predict` (see
-      `jaxou.curvature.ggn`).
+    - `kind`: "hessian"; "ggn" with `output_loss(prediction, example)` and `predict` (see
+      `jaxou.curvature.ggn`); "fisher" with labels drawn from the model by `key`, `resample` and
+      `samples` per example (see `jaxou.curvature.fisher`, which also says why the empirical
+      Fisher, the gradients at the observed labels, is no Hessian).
     - `structure`: "dense" for up to 2,000 parameters; "low_rank" keeps the `rank` leading
       eigenpairs of A and of C over a flat rest that preserves the trace: A = a I + U diag(b) U'.
     - `negative`: what to do with negative eigenvalues of A: "error" (default), "clip", "keep".
     - `trainable`: an Equinox filter for fine-tuning a part of the model.
 
-    Cost: dense, d gradients of the data set for A and n d^2 for C; low rank, about 9 (rank + 8)
-    products each. Raises `ValueError` on a choice that can not be met, saying what to do.
+    Cost: dense, d gradients of the data set for A and n d^2 for C; low rank, 2 (rank + 8) products
+    each and half of that for every further cycle (see `leading_pairs`), and 64 for the rest of A.
+    Raises `ValueError` on a choice that can not be met, saying what to do.
 
     >>> loss = lambda model, example: 0.5 * jnp.sum((model - example) ** 2)
     >>> found = measure(jnp.zeros(2), loss, jnp.array([[1.0, 0.0], [-1.0, 0.0]]))
@@ -115,37 +142,47 @@ def measure(
     >>> print(found.spectrum)
     2 eigenvalues from 1 to 1, rank 2, 0 negative
     """
-    _check_choices(kind, structure, rank, output_loss)
+    _check_choices(kind, structure, rank, output_loss, key)
     size = as_vector(model, model, trainable).shape[0]
+    if structure == "dense":
+        _refuse_large(size)
     shared = {"trainable": trainable, "chunk": chunk}
     noisy = noise_product(model, loss, data, **shared)
+    if kind == "ggn":
+        bent = ggn_product(model, output_loss, data, predict=predict, **shared)
+    elif kind == "fisher":
+        drawn = {"key": key, "samples": samples, "resample": resample, "predict": predict}
+        bent = fisher_product(model, loss, data, **drawn, **shared)
+    else:
+        bent = hessian_product(model, loss, data, **shared)
+    rest_error = jnp.zeros((), noisy.point.dtype)
     if structure == "low_rank":
-        if kind == "ggn":
-            bent = ggn_product(model, output_loss, data, predict=predict, **shared)
-        else:
-            bent = hessian_product(model, loss, data, **shared)
         pairs = leading_pairs(bent, noisy.point, rank)
-        found = spectrum_of(pairs.values)
+        rest, rest_error = rest_of_trace(bent, pairs)
         if negative == "error":
-            refuse_negative(found)
-        matrix, _ = _low_rank(pairs, rest_of_trace(bent, pairs), negative)
+            refuse_negative(spectrum_of(pairs.values))
+        matrix, found = _low_rank(bent, pairs, rest, negative)
         noise_pairs = leading_pairs(noisy, noisy.point, rank)
         rest = (noisy.trace() - jnp.sum(noise_pairs.values)) / max(size - rank, 1)
-        noise, noise_found = _low_rank(noise_pairs, rest, "clip")
+        noise, noise_found = _low_rank(noisy, noise_pairs, rest, "clip")
         commutator = jnp.full((), jnp.nan)
     else:
-        _refuse_large(size)
-        if kind == "ggn":
-            matrix = ggn(model, output_loss, data, predict=predict, **shared)
-        else:
-            matrix = hessian(model, loss, data, **shared)
+        matrix = fisher_gram(bent) if kind == "fisher" else dense_from_product(bent, bent.point)
         found = spectrum(matrix)
         matrix = without_negative(matrix, negative)
         noise = gradient_gram(noisy)
         noise_found = spectrum(noise)
         commutator = relative_commutator(matrix, noise)
     return Curvature(
-        noisy.point, matrix, noise, noisy.mean, found, noise_found, commutator, example_count(data)
+        noisy.point,
+        matrix,
+        noise,
+        noisy.mean,
+        found,
+        noise_found,
+        commutator,
+        rest_error,
+        example_count(data),
     )
 
 
@@ -164,14 +201,17 @@ def estimate(
     negative: str = "error",
     output_loss: Callable[..., Any] | None = None,
     predict: Callable[..., Any] | None = None,
+    resample: Callable[..., Any] | None = None,
+    samples: int = 1,
+    key: PRNGKeyArray | None = None,
     trainable: Any = None,
     chunk: int = 256,
     **settings: Any,
 ) -> Stage:
     """`measure`, then the `jaxou.Stage` of it with SGD's hyper-parameters.
 
-    The arguments up to `weight_decay` and the further `settings` (momentum, preconditioner, ...)
-    are those of `jaxou.Stage`, the others those of `jaxou.curvature.measure`.
+    The arguments up to `weight_decay` and the further `settings` (momentum, preconditioner,
+    population, ...) are those of `jaxou.Stage`, the others those of `jaxou.curvature.measure`.
 
     >>> loss = lambda model, example: 0.5 * jnp.sum((model - example) ** 2)
     >>> data = jnp.array([[1.0, 0.0], [-1.0, 0.5], [0.0, 1.0]])
@@ -182,18 +222,10 @@ def estimate(
     2
     """
     found = measure(
-        model,
-        loss,
-        data,
-        kind=kind,
-        structure=structure,
-        rank=rank,
-        negative=negative,
-        output_loss=output_loss,
-        predict=predict,
-        trainable=trainable,
-        chunk=chunk,
-    )
+        model, loss, data, kind=kind, structure=structure, rank=rank, negative=negative,
+        output_loss=output_loss, predict=predict, resample=resample, samples=samples, key=key,
+        trainable=trainable, chunk=chunk,
+    )  # fmt: skip
     return found.stage(
         learning_rate=learning_rate,
         batch_size=batch_size,
@@ -216,18 +248,22 @@ def relative_commutator(first: Matrix, second: Matrix) -> Scalar:
     )
 
 
-def _low_rank(pairs: Any, rest: Scalar, negative: str) -> tuple[Any, Spectrum]:
-    """rest I + U diag(values - rest) U', and the spectrum of the kept pairs."""
-    found = spectrum_of(pairs.values)
+def _low_rank(
+    product: Any, pairs: LeadingPairs, rest: Scalar, negative: str
+) -> tuple[LowRankPlusDiagonal, Spectrum]:
+    """rest I + U diag(values - rest) U', and the spectrum of the kept pairs with its errors."""
+    found = spectrum_of(pairs.values, pairs.residual, sampling_errors(product, pairs))
     values = pairs.values
     if negative != "keep":
         values, rest = jnp.maximum(values, 0.0), jnp.maximum(rest, 0.0)
     return LowRankPlusDiagonal(rest, pairs.vectors, values - rest), found
 
 
-def _check_choices(kind: str, structure: str, rank: int | None, output_loss: Any) -> None:
-    if kind not in ("hessian", "ggn"):
-        raise ValueError(f"kind={kind!r} must be 'hessian' or 'ggn'")
+def _check_choices(kind: str, structure: str, rank: int | None, output_loss: Any, key: Any) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r} must be 'hessian', 'ggn' or 'fisher'")
+    if kind == "fisher" and key is None:
+        raise ValueError("kind='fisher' draws labels from the model: give key=jax.random.key(...)")
     if structure not in ("dense", "low_rank"):
         raise ValueError(f"structure={structure!r} must be 'dense' or 'low_rank'")
     if kind == "ggn" and output_loss is None:

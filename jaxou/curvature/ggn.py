@@ -57,9 +57,7 @@ class GGNProduct(eqx.Module):
 
     def __call__(self, vector: Vector) -> Vector:
         def block(examples: Any, weights: Float[Array, " block"]) -> Vector:
-            def outputs(point: Vector) -> Any:
-                model = from_vector(self.model, point, self.trainable)
-                return jax.vmap(lambda example: self.predict(model, example))(examples)
+            outputs = self._outputs(examples)
 
             def total(values: Any) -> Float[Array, ""]:
                 return weights @ jax.vmap(self.output_loss)(values, examples)
@@ -69,6 +67,20 @@ class GGNProduct(eqx.Module):
             return jax.vjp(outputs, self.point)[1](bent)[0]
 
         return sum_over(block, self.data, chunk=self.chunk) / example_count(self.data)
+
+    def forms(self, vector: Vector, examples: Any) -> Float[Array, " block"]:
+        """v'J_i'H_i J_i v for each example i of a block."""
+        values, tangent = jax.jvp(self._outputs(examples), (self.point,), (vector,))
+        losses = lambda values: jax.vmap(self.output_loss)(values, examples)
+        slope = lambda values: jax.jvp(losses, (values,), (tangent,))[1]
+        return jax.jvp(slope, (values,), (tangent,))[1]
+
+    def _outputs(self, examples: Any) -> Callable[[Vector], Any]:
+        def outputs(point: Vector) -> Any:
+            model = from_vector(self.model, point, self.trainable)
+            return jax.vmap(lambda example: self.predict(model, example))(examples)
+
+        return outputs
 
 
 def ggn_product(

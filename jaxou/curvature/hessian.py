@@ -61,6 +61,16 @@ class HessianProduct(eqx.Module):
 
         return sum_over(block, self.data, chunk=self.chunk) / example_count(self.data)
 
+    def forms(self, vector: Vector, examples: Any) -> Float[Array, " block"]:
+        """v'H_i v for each example i of a block."""
+        function = bind(self.model, self.loss, self.trainable)
+
+        def losses(point: Vector) -> Float[Array, " block"]:
+            return jax.vmap(lambda example: function(point, example))(examples)
+
+        slope = lambda point: jax.jvp(losses, (point,), (vector,))[1]
+        return jax.jvp(slope, (self.point,), (vector,))[1]
+
 
 def hessian_product(
     model: Any,

@@ -51,10 +51,24 @@ class NoiseProduct(eqx.Module):
 
     def __call__(self, vector: Vector) -> Vector:
         def block(examples: Any, weights: Float[Array, " block"]) -> Vector:
-            rows = self.centred(examples)
-            return (weights * (rows @ vector)) @ rows
+            # through the losses, forward and back: no gradient of one example is ever formed
+            losses = self._losses(examples)
+            scaled = weights * self._slopes(losses, vector)
+            pulled = jax.vjp(losses, self.point)[1](scaled.astype(self.point.dtype))[0]
+            return pulled - jnp.sum(scaled) * self.mean
 
         return sum_over(block, self.data, chunk=self.chunk) / (example_count(self.data) - 1)
+
+    def forms(self, vector: Vector, examples: Any) -> Float[Array, " block"]:
+        """(v'(g_i - g))^2 for each example i of a block."""
+        return self._slopes(self._losses(examples), vector) ** 2
+
+    def _losses(self, examples: Any) -> Callable[[Vector], Float[Array, " block"]]:
+        function = bind(self.model, self.loss, self.trainable)
+        return lambda point: jax.vmap(lambda example: function(point, example))(examples)
+
+    def _slopes(self, losses: Callable[[Vector], Any], vector: Vector) -> Float[Array, " block"]:
+        return jax.jvp(losses, (self.point,), (vector,))[1] - self.mean @ vector
 
     def centred(self, examples: Any) -> Float[Array, "block d"]:
         """Per-example gradients of one block, less their mean over the whole data set."""

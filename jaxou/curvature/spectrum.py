@@ -15,13 +15,18 @@ class Spectrum(eqx.Module):
     """Eigenvalues (d,) ascending, and what is read off them.
 
     `tolerance` is d x machine epsilon x the largest modulus: anything smaller is rounding.
-    `negative` counts eigenvalues below -tolerance, `rank` those of modulus above it.
+    `negative` counts eigenvalues below -tolerance, `rank` those of modulus above it. Of a few
+    leading pairs also: `residual`, |M u - a u|, the numerical error; and `standard_error`, the
+    sampling error of each eigenvalue over examples (both (d,), None for a dense matrix, whose
+    eigenvalues are exact and whose sampling errors are those of `jaxou.curvature.bootstrap`).
     """
 
     eigenvalues: Vector
     tolerance: Scalar
     negative: Int[Array, ""]
     rank: Int[Array, ""]
+    residual: Vector | None = None
+    standard_error: Vector | None = None
 
     def __str__(self) -> str:
         values = self.eigenvalues
@@ -40,13 +45,20 @@ def spectrum(matrix: Matrix) -> Spectrum:
     return spectrum_of(eigh(matrix)[0])
 
 
-def spectrum_of(values: Vector) -> Spectrum:
-    """The record for eigenvalues that are known already, in any order."""
-    values = jnp.sort(values)
+def spectrum_of(
+    values: Vector, residual: Vector | None = None, standard_error: Vector | None = None
+) -> Spectrum:
+    """The record for eigenvalues that are known already, in any order; errors in the same."""
+    order = jnp.argsort(values)
+    values = values[order]
     epsilon = float(jnp.finfo(values.dtype).eps)
     tolerance = len(values) * epsilon * jnp.max(jnp.abs(values))
     return Spectrum(
-        values, tolerance, jnp.sum(values < -tolerance), jnp.sum(jnp.abs(values) > tolerance)
+        values,
+        tolerance,
+        jnp.sum(values < -tolerance),
+        jnp.sum(jnp.abs(values) > tolerance),
+        *(None if error is None else error[order] for error in (residual, standard_error)),
     )
 
 
