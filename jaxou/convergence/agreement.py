@@ -6,8 +6,9 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
+from .._check import as_float
 from ..laws import Gaussian
 from ..particles.run import Run
 from .claims import own_laws
@@ -103,6 +104,7 @@ def agreement(
     stage: int | str = -1,
     tolerance: float = 0.1,
     confidence: float = 0.99,
+    directions: Any = None,
 ) -> Agreement:
     """How far a run's particles are from their model at a stage's end, direction by direction.
 
@@ -111,7 +113,9 @@ def agreement(
     where, and whether it is by more than `tolerance` (relative for variances, in standard
     deviations for the centre), with `confidence` in all directions at once.
 
-    Cost O(particles d^2 + d^3). Raises `ValueError` for fewer than 100 particles.
+    `directions` (d, k), orthonormal columns such as the leading eigenvectors of a network's
+    Hessian, asks about their span alone: cost O(particles d k), else O(particles d^2 + d^3).
+    Raises `ValueError` for fewer than 100 particles and for directions that are not orthonormal.
 
     >>> import jax, jaxou as ou
     >>> stage = ou.Stage(hessian=[1.0, 2.0], noise=1.0, minimum=0.0, learning_rate=0.1,
@@ -131,16 +135,33 @@ def agreement(
             f"tolerance={tolerance} must be positive and confidence={confidence} lie in (0, 1)"
         )
     law = own_laws(run.method, process)[index]
-    gaps = np.asarray(run.ends[index])
+    span = None if directions is None else _orthonormal(directions, law.dimension)
     return compare(
         process.stages[index],
         run.names[index],
         law,
-        gaps,
+        np.asarray(run.ends[index]),
         np.asarray(run.centres[index]),
         tolerance,
         confidence,
+        span,
     )
+
+
+def _orthonormal(directions: Any, dimension: int) -> Float[Array, "d k"]:
+    span = as_float(directions, "directions")
+    if span.ndim != 2 or span.shape[0] != dimension or not 1 <= span.shape[1] <= dimension:
+        raise ValueError(
+            f"directions has shape {span.shape}: it must hold 1 to {dimension} directions as the "
+            f"columns of an array ({dimension}, k)"
+        )
+    gap = float(jnp.abs(span.T @ span - jnp.eye(span.shape[1])).max())
+    if not gap < 1e-6:
+        raise ValueError(
+            f"directions are not orthonormal (off by {gap:.2g}): take the first factor of "
+            "jnp.linalg.qr(directions)"
+        )
+    return span
 
 
 def compare(
@@ -151,8 +172,14 @@ def compare(
     origin: np.ndarray,
     tolerance: float = 0.1,
     confidence: float = 0.99,
+    span: Float[Array, "d k"] | None = None,
 ) -> Agreement:
-    """`agreement` for particles (n, d) that are measured from `origin`."""
+    """`agreement` for particles (n, d) that are measured from `origin`, or for their part in `span`."""
+    bowl = stage.effective_hessian
+    if span is not None:
+        law = Gaussian(span.T @ law.mean, span.T @ law.operator.matmat(span))
+        deviations = deviations @ np.asarray(span, deviations.dtype)
+        origin = np.asarray(span.T @ origin)
     sample = sample_of(deviations)
     map_ = whitening(law, sample, float(jnp.finfo(deviations.dtype).eps), origin)
     draws = np.asarray(map_.draws(deviations), np.float64)
@@ -163,13 +190,13 @@ def compare(
     fourth = (centred**4).mean(axis=0)
     order = np.argsort(-map_.spread, kind="stable")
     basis = map_._kept()[:, order]
-    bowl = np.asarray(stage.effective_hessian.dense())
-    curvature = np.einsum("ij,ik,kj->j", basis, bowl, basis)
+    directions = basis if span is None else np.asarray(span) @ basis
+    curvature = np.sum(directions * np.asarray(bowl.matmat(jnp.asarray(directions))), axis=0)
+    rate = float(np.asarray(stage.learning_rate).max())
     model, found = np.asarray(law.covariance), sample.covariance * n / (n - 1)
     size = np.linalg.norm(model)
     # E |S - C|^2 = (|C|^2 + tr(C)^2) / n for normal draws
     floor = np.sqrt((size**2 + np.trace(model) ** 2) / n) / size if size > 0 else 0.0
-    rate = np.asarray(stage.learning_rate).max()
     return Agreement(
         stage=name,
         tolerance=float(tolerance),
@@ -182,7 +209,7 @@ def compare(
         ratio_error=np.sqrt(np.maximum(fourth - ratio**2, 0.0) / n)[order],
         shift=shift[order],
         shift_error=np.sqrt(ratio / n)[order],
-        directions=basis,
+        directions=directions,
         trace=float(np.trace(found) / np.trace(model)) if size > 0 else float("nan"),
         frobenius=float(np.linalg.norm(found - model) / size) if size > 0 else float("nan"),
         floor=float(floor),
