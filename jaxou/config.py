@@ -30,7 +30,7 @@ AT_LEAST_ONE: _Check = (lambda x: x >= 1, "1 or more")
 FRACTION: _Check = (lambda x: 0 < x < 1, "strictly between 0 and 1")
 
 
-def _between(low: int, high: int) -> _Check:
+def between(low: int, high: int) -> _Check:
     return (lambda x: low <= x <= high, f"from {low} to {high}")
 
 
@@ -38,7 +38,7 @@ class ConfigError(ValueError):
     """A setting that cannot be used; the message is one line."""
 
 
-def _setting(default: Any, check: _Check | None = None) -> Any:
+def setting(default: Any, check: _Check | None = None) -> Any:
     return field(default=default, metadata={} if check is None else {"check": check})
 
 
@@ -46,15 +46,15 @@ def _setting(default: Any, check: _Check | None = None) -> Any:
 class StageConfig:
     """One training stage: minibatch SGD on softmax regression, 8x8 images, 10 digits."""
 
-    learning_rate: float = _setting(0.1, POSITIVE)
+    learning_rate: float = setting(0.1, POSITIVE)
     """Learning rate eta."""
-    batch_size: int = _setting(16, AT_LEAST_ONE)
+    batch_size: int = setting(16, AT_LEAST_ONE)
     """Images per minibatch."""
-    steps: int = _setting(1500, AT_LEAST_ONE)
+    steps: int = setting(1500, AT_LEAST_ONE)
     """Number of SGD steps n; flow time is s = eta * n."""
-    momentum: float = _setting(0.0, (lambda x: 0 <= x < 1, "in [0, 1)"))
+    momentum: float = setting(0.0, (lambda x: 0 <= x < 1, "in [0, 1)"))
     """Heavy-ball momentum beta."""
-    weight_decay: float = _setting(1e-3, POSITIVE)
+    weight_decay: float = setting(1e-3, POSITIVE)
     """L2 penalty lambda of the training loss; it makes the Hessian invertible."""
 
 
@@ -62,9 +62,9 @@ class StageConfig:
 class DataConfig:
     """How many images each stage may see."""
 
-    n_source: int = _setting(SOURCE_IMAGES, _between(100, SOURCE_IMAGES))
+    n_source: int = setting(SOURCE_IMAGES, between(100, SOURCE_IMAGES))
     """MNIST images for pre-training."""
-    n_target: int = _setting(TARGET_IMAGES, _between(50, TARGET_IMAGES))
+    n_target: int = setting(TARGET_IMAGES, between(50, TARGET_IMAGES))
     """UCI digits for fine-tuning; 597 others are the test set."""
     side: Literal[8, 4] = 8
     """Images are side x side pixels (8: 650 weights; 4: blocks averaged, 170 weights)."""
@@ -74,11 +74,11 @@ class DataConfig:
 class BoundConfig:
     """The two-stage PAC-Bayes bound, read as a model of SGD."""
 
-    delta: float = _setting(0.05, FRACTION)
+    delta: float = setting(0.05, FRACTION)
     """Failure probability, split evenly between the stages."""
     row: Literal["mcallester_he", "maurer_pinsker", "quadratic", "seeger"] = "mcallester_he"
     """Which bound of the catalogue."""
-    grid: int = _setting(5, _between(2, 40))
+    grid: int = setting(5, between(2, 40))
     """Points per side of the map of the bound over (learning rate, batch size)."""
 
 
@@ -86,9 +86,9 @@ class BoundConfig:
 class CertificateConfig:
     """The certificate: a theorem about the fine-tuned model, whatever SGD's law is."""
 
-    delta: float = _setting(0.05, FRACTION)
+    delta: float = setting(0.05, FRACTION)
     """Failure probability, the Monte Carlo step included."""
-    draws: int = _setting(4000, _between(10, 1_000_000))
+    draws: int = setting(4000, between(10, 1_000_000))
     """Weight draws for the empirical risk."""
 
 
@@ -104,15 +104,15 @@ class RunConfig:
     data: DataConfig = DataConfig()
     bound: BoundConfig = BoundConfig()
     certificate: CertificateConfig = CertificateConfig()
-    particles: int = _setting(10_000, _between(100, 10_000_000))
+    particles: int = setting(10_000, between(100, 10_000_000))
     """Particles of the OU model that go through both stages."""
-    replicas: int = _setting(200, _between(2, 100_000))
+    replicas: int = setting(200, between(2, 100_000))
     """Real minibatch SGD runs beside them."""
-    snapshots: int = _setting(12, _between(1, 100))
+    snapshots: int = setting(12, between(1, 100))
     """Times per stage at which laws and particles are compared."""
-    initial_scale: float = _setting(0.3, POSITIVE)
+    initial_scale: float = setting(0.3, POSITIVE)
     """Standard deviation tau of every weight before pre-training, P0 = N(0, tau^2 I)."""
-    seed: int = _setting(0, _between(0, 2**32 - 1))
+    seed: int = setting(0, between(0, 2**32 - 1))
     """The only source of randomness."""
     quick: bool = False
     """Smaller default sizes: a first answer in seconds. Sizes given explicitly still win."""
@@ -159,7 +159,7 @@ class RunConfig:
             raise ConfigError(f"{path}: {error.strerror or error}") from None
         quick = quick or table.get("quick") is True
         try:
-            return _overlay(cls.defaults(quick), table, "")
+            return overlay(cls.defaults(quick), table, "")
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 
@@ -174,7 +174,7 @@ class RunConfig:
         jaxou.config.ConfigError: particles = 3: it must be from 100 to 10000000
         """
         for name, value, spec in leaves(self):
-            _check_value(name, value, spec)
+            check_value(name, value, spec)
         for stage, limit in (("pretrain", self.data.n_source), ("finetune", self.data.n_target)):
             batch = getattr(self, stage).batch_size
             if batch > limit:
@@ -225,13 +225,13 @@ class DiabetesConfig:
     rate. Writes report.html and result.json into --out.
     """
 
-    learning_rate: float = _setting(0.01, POSITIVE)
+    learning_rate: float = setting(0.01, POSITIVE)
     """Learning rate of the runs that are judged direction by direction."""
-    batch_size: int = _setting(8, AT_LEAST_ONE)
+    batch_size: int = setting(8, AT_LEAST_ONE)
     """Patients per minibatch."""
-    replicas: int = _setting(4000, _between(100, 1_000_000))
+    replicas: int = setting(4000, between(100, 1_000_000))
     """Real minibatch SGD runs."""
-    seed: int = _setting(0, _between(0, 2**32 - 1))
+    seed: int = setting(0, between(0, 2**32 - 1))
     """The only source of randomness."""
     quick: bool = False
     """Smaller default sizes. Sizes given explicitly still win."""
@@ -253,27 +253,27 @@ class NetworkConfig:
 
     layers: Literal["all", "last"] = "all"
     """Which layers are fine-tuned."""
-    width: int = _setting(16, _between(2, 25))
+    width: int = setting(16, between(2, 25))
     """Hidden units: 64-16-10 has 1,210 parameters, the last layer 170."""
-    n_target: int = _setting(TARGET_IMAGES, _between(50, TARGET_IMAGES))
+    n_target: int = setting(TARGET_IMAGES, between(50, TARGET_IMAGES))
     """UCI digits for fine-tuning; 597 others are the test set."""
-    pretrain_steps: int = _setting(3000, AT_LEAST_ONE)
+    pretrain_steps: int = setting(3000, AT_LEAST_ONE)
     """Adam's steps on MNIST."""
-    finetune_steps: int = _setting(2000, AT_LEAST_ONE)
+    finetune_steps: int = setting(2000, AT_LEAST_ONE)
     """Adam's steps on UCI digits."""
-    learning_rate: float = _setting(0.1, POSITIVE)
+    learning_rate: float = setting(0.1, POSITIVE)
     """Learning rate of the SGD that is judged, in its last phase."""
-    batch_size: int = _setting(16, AT_LEAST_ONE)
+    batch_size: int = setting(16, AT_LEAST_ONE)
     """Images per minibatch of that SGD."""
-    steps: int = _setting(500, AT_LEAST_ONE)
+    steps: int = setting(500, AT_LEAST_ONE)
     """Its steps."""
-    weight_decay: float = _setting(1e-3, POSITIVE)
+    weight_decay: float = setting(1e-3, POSITIVE)
     """L2 penalty of the training loss."""
-    replicas: int = _setting(256, _between(100, 1_000_000))
+    replicas: int = setting(256, between(100, 1_000_000))
     """Runs of that SGD."""
-    draws: int = _setting(2000, _between(10, 1_000_000))
+    draws: int = setting(2000, between(10, 1_000_000))
     """Weight draws for the empirical risk of the certificate."""
-    seed: int = _setting(0, _between(0, 2**32 - 1))
+    seed: int = setting(0, between(0, 2**32 - 1))
     """The only source of randomness."""
     quick: bool = False
     """Smaller default sizes. Sizes given explicitly still win."""
@@ -300,7 +300,7 @@ def check(config: Any) -> Any:
     jaxou.config.ConfigError: replicas = 3: it must be from 100 to 1000000
     """
     for name, value, spec in leaves(config):
-        _check_value(name, value, spec)
+        check_value(name, value, spec)
     return config
 
 
@@ -324,7 +324,7 @@ def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, tuple[Any,
             yield name, value, (hints[spec.name], spec.metadata.get("check"))
 
 
-def _overlay(config: Any, table: Mapping[str, Any], prefix: str) -> Any:
+def overlay(config: Any, table: Mapping[str, Any], prefix: str = "") -> Any:
     """Replace the fields of `config` that `table` names, checking keys, types and values."""
     hints = typing.get_type_hints(type(config))
     known = {spec.name: spec for spec in dataclasses.fields(config)}
@@ -332,17 +332,17 @@ def _overlay(config: Any, table: Mapping[str, Any], prefix: str) -> Any:
     for key, value in table.items():
         name = prefix + key
         if key not in known:
-            raise ConfigError(f"unknown setting {name}{_did_you_mean(key, known, prefix)}")
+            raise ConfigError(f"unknown setting {name}{did_you_mean(key, known, prefix)}")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{name} = {value!r}: it must be a table of settings")
-            changes[key] = _overlay(getattr(config, key), value, name + ".")
+            changes[key] = overlay(getattr(config, key), value, name + ".")
         else:
-            changes[key] = _check_value(name, value, (hints[key], known[key].metadata.get("check")))
+            changes[key] = check_value(name, value, (hints[key], known[key].metadata.get("check")))
     return dataclasses.replace(config, **changes)
 
 
-def _check_value(name: str, value: Any, spec: tuple[Any, Any]) -> Any:
+def check_value(name: str, value: Any, spec: tuple[Any, Any]) -> Any:
     """The value in its field's type, or `ConfigError`."""
     kind, check = spec
     value = _coerce(name, value, kind)
@@ -383,7 +383,7 @@ def describe(kind: Any) -> str:
     return names.get(kind, str(kind) if isinstance(kind, types.GenericAlias) else "a text")
 
 
-def _did_you_mean(key: str, known: Mapping[str, Any], prefix: str) -> str:
+def did_you_mean(key: str, known: Mapping[str, Any], prefix: str) -> str:
     close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
     return f"; did you mean {prefix}{close[0]}?" if close else f"; there are {', '.join(known)}"
 

@@ -22,7 +22,8 @@ LAYERS = [
     ("transfer",),
     ("plots",),
     ("report",),
-    ("cli", "cli_audit", "cli_verify", "__main__"),
+    ("studies",),
+    ("cli", "cli_audit", "cli_study", "cli_verify", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
