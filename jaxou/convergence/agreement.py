@@ -174,7 +174,7 @@ def compare(
     confidence: float = 0.99,
     span: Float[Array, "d k"] | None = None,
 ) -> Agreement:
-    """`agreement` for particles (n, d) that are measured from `origin`, or for their part in `span`."""
+    """`agreement` for particles (n, d), measured from `origin`, or for their part in `span`."""
     bowl = stage.effective_hessian
     if span is not None:
         law = Gaussian(span.T @ law.mean, span.T @ law.operator.matmat(span))

@@ -1,5 +1,7 @@
 """Real source and target data, training replicas and the certificate of the fine-tuned model."""
 
+from .adapters import Adapted as Adapted
+from .adapters import adapted as adapted
 from .certificate import Certificate as Certificate
 from .certificate import LedgerRow as LedgerRow
 from .certify import certify as certify
