@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._check import as_number, refuse_unless, show_value
 from .._typing import Matrix, Scalar, ScalarLike, Vector
 from ..linalg.algebra import as_matrix
+from ..linalg.factor import eigh
 from ..linalg.matrices import LowRankPlusDiagonal
 from .batching import example_count
 from .errors import sampling_errors
@@ -19,7 +21,7 @@ from .fisher import fisher_gram, fisher_product
 from .ggn import ggn_product
 from .hessian import dense_from_product, hessian_product
 from .low_rank import LeadingPairs, leading_pairs, rest_of_trace
-from .noise import gradient_gram, noise_product
+from .noise import NoiseProduct, gradient_gram, noise_product
 from .parameters import as_vector
 from .spectrum import (
     Spectrum,
@@ -126,12 +128,14 @@ def measure(
       `samples` per example (see `jaxou.curvature.fisher`, which also says why the empirical
       Fisher, the gradients at the observed labels, is no Hessian).
     - `structure`: "dense" for up to 2,000 parameters; "low_rank" keeps the `rank` leading
-      eigenpairs of A and of C over a flat rest that preserves the trace: A = a I + U diag(b) U'.
+      eigenpairs of A over a flat rest that preserves the trace, A = a I + U diag(b) U', and C on
+      the span of A's and its own leading pairs.
     - `negative`: what to do with negative eigenvalues of A: "error" (default), "clip", "keep".
     - `trainable`: an Equinox filter for fine-tuning a part of the model.
 
     Cost: dense, d gradients of the data set for A and n d^2 for C; low rank, 2 (rank + 8) products
-    each and half of that for every further cycle (see `leading_pairs`), and 64 for the rest of A.
+    each and half of that for every further cycle (see `leading_pairs`), 64 for the rest of A and
+    2 rank for C on both spans.
     Raises `ValueError` on a choice that can not be met, saying what to do.
 
     >>> loss = lambda model, example: 0.5 * jnp.sum((model - example) ** 2)
@@ -163,8 +167,8 @@ def measure(
             refuse_negative(spectrum_of(pairs.values))
         matrix, found = _low_rank(bent, pairs, rest, negative)
         noise_pairs = leading_pairs(noisy, noisy.point, rank)
-        rest = (noisy.trace() - jnp.sum(noise_pairs.values)) / max(size - rank, 1)
-        noise, noise_found = _low_rank(noisy, noise_pairs, rest, "clip")
+        noise = _seen_from(noisy, jnp.concatenate([noise_pairs.vectors, pairs.vectors], axis=1))
+        noise_found = _spectrum(noisy, noise_pairs)
         commutator = jnp.full((), jnp.nan)
     else:
         matrix = fisher_gram(bent) if kind == "fisher" else dense_from_product(bent, bent.point)
@@ -252,11 +256,30 @@ def _low_rank(
     product: Any, pairs: LeadingPairs, rest: Scalar, negative: str
 ) -> tuple[LowRankPlusDiagonal, Spectrum]:
     """rest I + U diag(values - rest) U', and the spectrum of the kept pairs with its errors."""
-    found = spectrum_of(pairs.values, pairs.residual, sampling_errors(product, pairs))
     values = pairs.values
     if negative != "keep":
         values, rest = jnp.maximum(values, 0.0), jnp.maximum(rest, 0.0)
-    return LowRankPlusDiagonal(rest, pairs.vectors, values - rest), found
+    return LowRankPlusDiagonal(rest, pairs.vectors, values - rest), _spectrum(product, pairs)
+
+
+@eqx.filter_jit
+def _seen_from(noisy: NoiseProduct, columns: Float[Array, "d _"]) -> LowRankPlusDiagonal:
+    """C, exact on the span of `columns` and flat outside, with its trace.
+
+    The span holds A's leading directions as well as C's own: SGD's variance along an eigenvector
+    u of A is eta u'Cu / (2 b a), and the directions of largest noise alone get u'Cu wrong.
+    """
+    span = jnp.linalg.qr(columns)[0]
+    images = jax.lax.map(noisy, span.T, batch_size=16)
+    inside = images @ span
+    values, turn = eigh((inside + inside.T) / 2)
+    size, width = span.shape
+    rest = jnp.maximum(noisy.trace() - jnp.sum(values), 0.0) / max(size - width, 1)
+    return LowRankPlusDiagonal(rest, span @ turn, jnp.maximum(values, 0.0) - rest)
+
+
+def _spectrum(product: Any, pairs: LeadingPairs) -> Spectrum:
+    return spectrum_of(pairs.values, pairs.residual, sampling_errors(product, pairs))
 
 
 def _check_choices(kind: str, structure: str, rank: int | None, output_loss: Any, key: Any) -> None:

@@ -166,6 +166,10 @@ def test_low_rank_keeps_trace_and_leading_part(net, data, brute):
     lead = lead[np.argsort(-np.abs(lead))][:2]
     kept = np.asarray(found.spectrum.eigenvalues)
     np.testing.assert_allclose(kept[np.argsort(-np.abs(kept))][:2], lead, rtol=1e-3)
+    # the noise along A's own directions, which sets SGD's variance there, is exact
+    along = np.asarray(found.hessian.factor)
+    inside = along.T @ found.noise.dense() @ along
+    np.testing.assert_allclose(inside, along.T @ C @ along, atol=1e-10 * np.trace(C))
 
 
 def test_bad_choices_get_advice(net, data):
