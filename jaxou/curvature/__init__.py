@@ -7,6 +7,8 @@ from .estimate import measure as measure
 from .estimate import relative_commutator as relative_commutator
 from .fisher import fisher as fisher
 from .fisher import fisher_product as fisher_product
+from .fit import Fit as Fit
+from .fit import fit as fit
 from .ggn import ggn as ggn
 from .ggn import ggn_product as ggn_product
 from .hessian import hessian as hessian
