@@ -1,5 +1,7 @@
 """From a network and data to the Hessian A and the gradient noise C of a stage."""
 
+from .bootstrap import Bootstrap as Bootstrap
+from .bootstrap import bootstrap as bootstrap
 from .errors import sampling_errors as sampling_errors
 from .estimate import Curvature as Curvature
 from .estimate import estimate as estimate

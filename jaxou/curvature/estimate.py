@@ -152,13 +152,10 @@ def measure(
         _refuse_large(size)
     shared = {"trainable": trainable, "chunk": chunk}
     noisy = noise_product(model, loss, data, **shared)
-    if kind == "ggn":
-        bent = ggn_product(model, output_loss, data, predict=predict, **shared)
-    elif kind == "fisher":
-        drawn = {"key": key, "samples": samples, "resample": resample, "predict": predict}
-        bent = fisher_product(model, loss, data, **drawn, **shared)
-    else:
-        bent = hessian_product(model, loss, data, **shared)
+    bent = product_of(
+        model, loss, data, kind=kind, output_loss=output_loss, predict=predict,
+        resample=resample, samples=samples, key=key, **shared,
+    )  # fmt: skip
     rest_error = jnp.zeros((), noisy.point.dtype)
     if structure == "low_rank":
         pairs = leading_pairs(bent, noisy.point, rank)
@@ -237,6 +234,28 @@ def estimate(
         weight_decay=weight_decay,
         **settings,
     )
+
+
+def product_of(
+    model: Any,
+    loss: Callable[..., Any],
+    data: Any,
+    *,
+    kind: str,
+    output_loss: Any,
+    predict: Any,
+    resample: Any,
+    samples: int,
+    key: Any,
+    **shared: Any,
+) -> Any:
+    """The linear map of one `kind`; arguments as in `measure`."""
+    if kind == "ggn":
+        return ggn_product(model, output_loss, data, predict=predict, **shared)
+    if kind == "fisher":
+        drawn = {"key": key, "samples": samples, "resample": resample, "predict": predict}
+        return fisher_product(model, loss, data, **drawn, **shared)
+    return hessian_product(model, loss, data, **shared)
 
 
 def relative_commutator(first: Matrix, second: Matrix) -> Scalar:
