@@ -22,6 +22,7 @@ SCRIPTS = {
     "memory": ["memory.py"],
     "laws": ["laws.py"],
     "bound_grid": ["bound_grid.py"],
+    "studies": ["studies.py"],
     "bounds": ["bounds.py"],
     "experiment_a": ["experiment_a.py"],
     "bound_coverage": ["bound_coverage.py"],

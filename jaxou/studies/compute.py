@@ -36,6 +36,8 @@ def _batch(batch: Batch) -> list[Record]:
         outcomes: list[Outcome | Exception] = list(
             kind.evaluate(batch.configs, batch.quantities, batch.devices)
         )
+    except ImportError:
+        raise  # a package that is missing here is no property of a cell
     except Exception as error:
         outcomes = one_by_one(kind, batch, error)
     seconds = (time.perf_counter() - start) / len(batch.configs)

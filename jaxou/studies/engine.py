@@ -168,6 +168,8 @@ def _run_batches(batches: list[Batch], workers: Workers, saver: _Saver, cells: l
             task = pending.pop(future)
             try:
                 results = future.result()
+            except ImportError as error:
+                raise StudyError(" ".join(str(error).split())) from None
             except Exception as error:
                 lost.append(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
                 continue

@@ -90,7 +90,7 @@ class Study:
         ...     design={"axes": {"finetune.batch_size": [1, 8]}},
         ... )
         >>> [cell.varied for cell in study.cells()]
-        [{'finetune.batch_size': 1}, {'finetune.batch_size': 8}]
+        [{'finetune.batch_size': 1.0}, {'finetune.batch_size': 8.0}]
         """
         table = as_table(table, "the study")
         for key in table:

@@ -55,7 +55,7 @@ def spectrum(largest, condition, dimension: int, xp: Any = np):
 
 def noise_weights(rank, condition, dimension: int, xp: Any = np):
     """Eigenvalues of the noise's random part: `rank` of them in equal ratios, of mean 1 over d."""
-    place = np.arange(dimension)
+    place = np.arange(float(dimension))
     rank = xp.where(rank == 0, 1.0 * dimension, 1.0 * rank)
     share = place / xp.maximum(rank - 1.0, 1.0)
     weights = xp.where(place < rank, xp.exp(-xp.log(condition) * share), 0.0)

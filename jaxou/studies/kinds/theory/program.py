@@ -8,6 +8,7 @@ cannot depend on its place in the batch. On an accelerator they run side by side
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -98,11 +99,10 @@ def words(values: dict[str, float], status: str) -> str:
 
 def _numbers(configs: list[TheoryConfig]) -> dict[str, np.ndarray]:
     """Every number of the settings as an array over the cells."""
-    table = [
-        [float(v) for _, v, _ in leaves(config) if isinstance(v, int | float)] for config in configs
-    ]
-    names = [n for n, v, _ in leaves(configs[0]) if isinstance(v, int | float)]
-    return dict(zip(names, np.array(table).T.copy(), strict=True))
+    names = [name for name, value, _ in leaves(configs[0]) if isinstance(value, int | float)]
+    read = operator.attrgetter(*names)
+    table = np.array([read(config) for config in configs], dtype=float)
+    return dict(zip(names, table.T.copy(), strict=True))
 
 
 @functools.lru_cache(maxsize=32)
