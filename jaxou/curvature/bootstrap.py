@@ -154,35 +154,19 @@ def bootstrap(
     noisy = noise_product(model, loss, data, trainable=trainable, chunk=chunk)
     decay = as_number(weight_decay, "weight_decay")
     clip = "clip" if negative == "clip" else "keep"
-    settings = {**hyper, "weight_decay": decay, **settings}
-
-    def of(found: Curvature) -> Any:
-        return () if function is None else function(found.stage(**settings))
+    settings = _as_arrays({**hyper, "weight_decay": decay, **settings})
 
     # the truth of the resampled world: the data's own A, and C over 1/n
     world = eqx.tree_at(lambda c: c.noise, measured, measured.noise * ((count - 1) / count))
+    of = lambda found: eqx.filter_jit(_value)(function, found, settings)
     centre = jax.tree.map(jnp.asarray, (_numbers(world), of(world)))
     group = max(1, min(replicates, BUDGET // (2 * size**2)))
     task = _Replicate(bent, noisy, decay, minimum == "newton", clip)
-
-    @eqx.filter_jit
-    def several(task: _Replicate, numbers: Int[Array, " group"], centre: Any) -> Any:
-        sets = jax.vmap(lambda number: weights(key, number, count))(numbers)
-
-        def one(parts: Any) -> Any:
-            found = task.curvature(*parts)
-            numbers = jax.tree.map(jnp.subtract, _numbers(found), centre[0])
-            return numbers, of(found), found.spectrum.negative > 0
-
-        moved, values, below = jax.lax.map(one, task.sums(sets))
-        real = (numbers < replicates).astype(measured.point.dtype)
-        total = lambda x: jnp.tensordot(real, x, axes=1)
-        first, second = jax.tree.map(total, moved), jax.tree.map(lambda x: total(x**2), moved)
-        return first, second, values, below
-
     parts = []
     for start in range(0, replicates, group):
-        parts.append(several(task, jnp.arange(start, start + group), centre))
+        numbers = jnp.arange(start, start + group)
+        real = (numbers < replicates).astype(measured.point.dtype)
+        parts.append(_several(task, key, numbers, real, centre[0], function, settings))
     first, second = (
         jax.tree.map(lambda *x: sum(x) / replicates, *(part[i] for part in parts)) for i in (0, 1)
     )
@@ -251,6 +235,50 @@ class _Replicate(eqx.Module):
         return Curvature(
             point, hessian, noise, gradient, found, spectrum(noise), commutator, zero, count
         )
+
+
+@eqx.filter_jit
+def _several(
+    task: _Replicate,
+    key: PRNGKeyArray,
+    numbers: Int[Array, " group"],
+    real: Float[Array, " group"],
+    centre: Uncertain,
+    function: Callable[..., Any] | None,
+    settings: dict[str, Any],
+) -> Any:
+    """Sums and sums of squares about `centre` over a group, its values, and who was negative."""
+    count = example_count(task.noisy.data)
+    sets = jax.vmap(lambda number: weights(key, number, count))(numbers)
+
+    def one(parts: Any) -> Any:
+        found = task.curvature(*parts)
+        moved = jax.tree.map(jnp.subtract, _numbers(found), centre)
+        return moved, _value(function, found, settings), found.spectrum.negative > 0
+
+    moved, values, below = jax.lax.map(one, task.sums(sets))
+    total = lambda x: jnp.tensordot(real, x, axes=1)
+    first, second = jax.tree.map(total, moved), jax.tree.map(lambda x: total(x**2), moved)
+    return first, second, values, below
+
+
+def _value(function: Callable[..., Any] | None, found: Curvature, settings: Any) -> Any:
+    return () if function is None else function(found.stage(**settings))
+
+
+def _as_arrays(settings: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as arrays, so that a new one does not compile again; a schedule keeps its length."""
+    scheduled = any(
+        callable(settings[name]) or jnp.ndim(settings[name]) > 0
+        for name in ("learning_rate", "batch_size")
+        if settings[name] is not None
+    )
+    kept = ("steps",) if scheduled else ()
+    is_number = lambda x: isinstance(x, int | float) and not isinstance(x, bool)
+    return {
+        name: jnp.asarray(value, float) if is_number(value) and name not in kept else value
+        for name, value in settings.items()
+    }
 
 
 def _numbers(found: Curvature) -> Uncertain:

@@ -140,11 +140,13 @@ class Fit(eqx.Module):
         Cost: one derivative of `function` for each of d (d + 2) directions of the estimate.
         """
 
-        def of(point: StageErrors) -> Any:
-            return function(_with(self.stage, point))
+        return _error_of(self, function)
 
-        linear = jax.linearize(of, _triple(self.stage))[1]
-        return self.chain.spread(linear)
+
+@eqx.filter_jit
+def _error_of(found: Fit, function: Callable[[Stage], Any]) -> Any:
+    of = lambda point: function(_with(found.stage, point))
+    return found.chain.spread(jax.linearize(of, _triple(found.stage))[1])
 
 
 def fit(

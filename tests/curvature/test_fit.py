@@ -64,7 +64,7 @@ def log_likelihood(p, x, stride):
 
 def information(p, x, stride):
     """Fisher's: sum dm'Q^-1 dm + T/2 tr(Q^-1 dQ Q^-1 dQ)."""
-    dm, dQ = jax.jacfwd(lambda p: moments(p, x, stride))(p)
+    dm, dQ = jax.jit(jax.jacfwd(lambda p: moments(p, x, stride)))(p)
     weight = np.linalg.inv(moments(p, x, stride)[1])
     mean = np.einsum("tia,ij,tjb->ab", dm, weight, dm, optimize=True)
     turned = np.einsum("ij,jka->aik", weight, dQ)
@@ -80,7 +80,9 @@ def test_it_is_the_maximum_and_errors_are_its_information(stride):
     shrunk = float(found.dof) / found.transitions  # the maximum has the noise over T, not dof
     noise = found.stage.noise.dense()[upper] * shrunk
     at = jnp.concatenate([found.stage.minimum, found.stage.hessian.dense()[upper], noise])
-    value, slope = jax.value_and_grad(lambda p: log_likelihood(p, jnp.asarray(x), stride))(at)
+    value, slope = jax.jit(jax.value_and_grad(lambda p: log_likelihood(p, jnp.asarray(x), stride)))(
+        at
+    )
     np.testing.assert_allclose(value, found.log_likelihood, rtol=1e-10)
     known = information(at, jnp.asarray(x), stride)
     errors = np.sqrt(np.diag(np.linalg.inv(known)))
