@@ -56,8 +56,8 @@ def leading_pairs(
     the largest eigenvalue or after `iterations` such cycles. A value's error is at most its
     residual r, and about r^2 over the gap to the next one; a residual can not tell whether a pair
     was missed, which takes more than eight equal eigenvalues. Cost 2 (rank + oversample) products
-    for the first cycle, half of that for each further one; memory 2 (rank + oversample) + 8
-    vectors. Maps of few dimensions are made dense.
+    for the first cycle, half of that for each further one, and rank to check the result; memory
+    2 (rank + oversample) + 8 vectors. Maps of few dimensions are made dense.
 
     Source: Baglama, Calvetti, Reichel 2003 (doi:10.1145/838250.838257); Wu, Simon 2000
     (doi:10.1137/S0895479898334605).
@@ -112,9 +112,10 @@ def leading_pairs(
 
     state = jax.lax.while_loop(unfinished, cycle, state)
     vectors = state.basis[:, :width] @ state.rotation[:, :rank]
-    floor = jnp.finfo(like.dtype).eps * jnp.max(jnp.abs(state.values))
-    residual = jnp.maximum(state.residual[:rank], floor)
-    return LeadingPairs(state.values[:rank], vectors, residual, state.products)
+    # by fresh products, not by the recurrence: a residual must hold whatever went wrong before
+    image = jax.lax.map(product, vectors.T, batch_size=BLOCK).T
+    residual = jnp.linalg.norm(image - vectors * state.values[None, :rank], axis=0)
+    return LeadingPairs(state.values[:rank], vectors, residual, state.products + rank)
 
 
 def _grow(many: Callable, basis: Array, small: Array, column: Array) -> tuple[Array, Array, Array]:

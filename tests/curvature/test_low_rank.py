@@ -53,7 +53,7 @@ def test_restarts_resolve_a_slow_spectrum():
 
 @pytest.mark.parametrize("rank", [3, 6])
 def test_exhausted_and_repeated_spectra(rank):
-    """Rank 5 in 200 dimensions, with an eigenvalue six-fold after a shift: nothing breaks."""
+    """Rank 5 in 200 dimensions, with repeated eigenvalues: nothing breaks."""
     values = np.concatenate([[3.0, 3.0, 3.0, 2.0, 2.0], np.zeros(195)])
     matrix, _ = matrix_of(values, 2)
     pairs = pairs_of(matrix, rank)
