@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import jaxou
 
 ROOT = Path(jaxou.__file__).parent
@@ -76,6 +78,8 @@ def test_import_changes_no_global_state_and_loads_nothing_heavy():
 import sys
 import jax, numpy, os, warnings, random
 before = (dict(jax.config.values), numpy.geterr(), dict(os.environ), list(warnings.filters))
+import pytest
+
 import jaxou
 assert (dict(jax.config.values), numpy.geterr(), dict(os.environ), list(warnings.filters)) == before
 jaxou.Stage, jaxou.simulate, jaxou.verdict, jaxou.two_stage_bound
@@ -96,3 +100,15 @@ def test_the_stub_lists_the_same_names():
     tree = ast.parse((ROOT / "__init__.pyi").read_text())
     names = [a.asname for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names]
     assert sorted(names) == sorted(jaxou.__all__)
+
+
+@pytest.mark.slow
+def test_the_type_checker_is_content():
+    pytest.importorskip("pyrefly", reason="the type checker is in the group `dev`")
+    if not (ROOT.parent / "pyproject.toml").exists():
+        pytest.skip("its settings are in the source tree")
+    command = ["pyrefly", "check", "--python-interpreter-path", sys.executable]
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

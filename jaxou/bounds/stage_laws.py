@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 from ..laws import Gaussian
-from ..stages import AbstractChain
+from ..stages import AbstractChain, PotentialStage, Stage
 
 LawName = Literal["gibbs", "stationary", "finite"]
 
@@ -21,11 +21,21 @@ def laws_of(process: AbstractChain, law: str, throw: bool) -> tuple[Gaussian, Ga
             f"law={law!r} is not one of {', '.join(get_args(LawName))}: the steady law of the "
             "SDE, the steady law of SGD, or the law after each stage's own steps"
         )
+    stages = [_quadratic(*pair) for pair in zip(process.names, process.stages, strict=True)]
     if law == "finite":
-        return tuple(process.law(k, step=stage.steps) for k, stage in enumerate(process.stages))
+        return tuple(process.law(k, step=stage.steps) for k, stage in enumerate(stages))
     if law == "stationary":
-        return tuple(stage.stationary(throw=throw) for stage in process.stages)
-    return tuple(stage.gibbs(throw=throw) for stage in process.stages)
+        return tuple(stage.stationary(throw=throw) for stage in stages)
+    return tuple(stage.gibbs(throw=throw) for stage in stages)
+
+
+def _quadratic(name: str, stage: Stage | PotentialStage) -> Stage:
+    if isinstance(stage, PotentialStage):
+        raise ValueError(
+            f"stage {name!r} is a PotentialStage, whose laws have no Gaussian closed form: a bound "
+            "between laws needs stages with a quadratic loss (jaxou.Stage)"
+        )
+    return stage
 
 
 def require_two_stages(process: AbstractChain) -> None:

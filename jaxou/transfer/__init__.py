@@ -22,6 +22,9 @@ from .model import cross_entropy as cross_entropy
 from .model import loss01 as loss01
 from .optimum import Optimum as Optimum
 from .optimum import minimise as minimise
+from .polish import polish as polish
+from .poses import mnist_poses as mnist_poses
+from .poses import posed_source as posed_source
 from .priors import ScaleGrid as ScaleGrid
 from .real_sgd import RealSGD as RealSGD
 from .replicas import Replicas as Replicas

@@ -57,7 +57,7 @@ def minimise(
     decay = jnp.asarray(weight_decay, vector.dtype)
     if tolerance is None:
         tolerance = 1e-10 if vector.dtype == jnp.float64 else 1e-5
-    objective = _Objective(model, loss, data, decay, trainable, chunk)
+    objective = Objective(model, loss, data, decay, trainable, chunk)
 
     factor, last = None, float("inf")
     for step in range(max_steps + 1):
@@ -77,7 +77,9 @@ def minimise(
     )
 
 
-class _Objective(eqx.Module):
+class Objective(eqx.Module):
+    """The penalised training loss as a function of the parameter vector, in blocks of `chunk`."""
+
     model: Any
     loss: Callable[..., Any] = eqx.field(static=True)
     data: Any
@@ -96,13 +98,13 @@ class _Objective(eqx.Module):
 
 
 @eqx.filter_jit
-def _value_and_gradient(objective: _Objective, vector: Vector) -> tuple[Scalar, Vector]:
+def _value_and_gradient(objective: Objective, vector: Vector) -> tuple[Scalar, Vector]:
     return jax.value_and_grad(objective)(vector)
 
 
 @eqx.filter_jit
 def _newton_step(
-    objective: _Objective, vector: Vector, value: Scalar, gradient: Vector, factor: Matrix
+    objective: Objective, vector: Vector, value: Scalar, gradient: Vector, factor: Matrix
 ) -> Vector:
     """One step along -(A + lambda I)^-1 g, halved until it descends by Armijo's rule."""
     solve = lambda rhs, trans: jax.lax.linalg.triangular_solve(

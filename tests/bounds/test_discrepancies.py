@@ -101,3 +101,14 @@ def test_structured_laws_at_a_hundred_thousand_parameters(key):
     # equal shapes, ratio 1/2 of eps: d (1/2 - 1 - log 1/2) + shift
     np.testing.assert_allclose(result.covariance_part, d * (np.log(2) - 0.5), rtol=1e-9)
     np.testing.assert_allclose(result.reverse_kl, d * (1 - np.log(2)) / 2 + result.shift, rtol=1e-6)
+
+
+@pytest.mark.parametrize("law", ["gibbs", "stationary", "finite"])
+def test_a_stage_without_gaussian_laws_is_refused(p07, law):
+    well = ou.PotentialStage(
+        lambda x: jnp.sum(x**4), dimension=p07.pretrain.dimension, noise=ou.Temperature(0.1),
+        learning_rate=0.01, steps=10,
+    )  # fmt: skip
+    process = ou.TwoStage(p07.pretrain, well, initial=p07.initial)
+    with pytest.raises(ValueError, match="'finetune' is a PotentialStage"):
+        ou.discrepancy(process, law=law)

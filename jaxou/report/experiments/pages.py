@@ -53,16 +53,33 @@ def _model(numbers: dict[str, Any]) -> str:
         for w in seen["widest"]
     ]  # fmt: skip
     header = ("curvature", "spread of the model", "variance, SGD / model", "centre off, in spreads")
-    p = judged["p_value"]
-    tested = "not tested" if p is None else f"{judged['decision']} (p = {p:.2g})"
     return section(
         "Does real SGD follow its quadratic model?",
         paragraph(seen["sentence"][0].upper() + seen["sentence"][1:] + "."),
-        paragraph(
-            f"Verdict on equality of the two laws: <b>{tested}</b>. With enough runs every model "
-            "is rejected; the table says by how much it is wrong, in the widest directions."
-        ),
+        paragraph(_verdict(judged, seen["directions"])),
         table(header, rows),
+        paragraph(_nearby(numbers["agreement_at_optimum"])),
+    )
+
+
+def _nearby(seen: dict[str, Any]) -> str:
+    return (
+        "Started at the target's optimum instead, so that no way has to be gone and only the "
+        f"fluctuations are compared: {seen['sentence']}."
+    )
+
+
+def _verdict(judged: dict[str, Any] | None, directions: int) -> str:
+    if judged is None:
+        return (
+            f"Judged along the {directions} directions of largest curvature; a verdict on the "
+            "whole law takes dense matrices, too large here."
+        )
+    p = judged["p_value"]
+    tested = "not tested" if p is None else f"{judged['decision']} (p = {p:.2g})"
+    return (
+        f"Verdict on equality of the two laws: <b>{tested}</b>. With enough runs every model "
+        "is rejected; the table says by how much it is wrong, in the widest directions."
     )
 
 

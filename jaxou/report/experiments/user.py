@@ -18,6 +18,8 @@ from ...bounds import discrepancy
 from ...convergence import agreement, verdict
 from ...convergence.statistics import Equipartition, MahalanobisKS, MeanChi2, TotalVariance
 from ...curvature import from_vector, measure, to_vector
+from ...curvature.estimate import DENSE_PARAMETERS
+from ...laws import Gaussian
 from ...particles import simulate
 from ...stages import Chain, TwoStage
 from ...transfer import certify, minimise
@@ -27,6 +29,12 @@ from .pages import write_page
 
 STATISTICS = (MeanChi2(), TotalVariance(), Equipartition(), MahalanobisKS())
 """Those whose null laws need no simulation in hundreds of dimensions."""
+
+LOW_RANK = 32
+"""Eigenpairs of curvature and noise that are kept where there are too many parameters for all."""
+
+JUDGED = 20
+"""Of those, the directions of largest curvature along which SGD is judged."""
 
 Step = Callable[[str], AbstractContextManager[Any]]
 
@@ -41,6 +49,11 @@ class Report:
     def __str__(self) -> str:
         found, lines = self.numbers, [self.numbers["title"]]
         lines.append(f"  real SGD beside its model: {found['agreement']['sentence']}")
+        near = found["agreement_at_optimum"]
+        lines.append(
+            f"  the same, started at the optimum: right in {near['holds']} of {near['directions']} "
+            f"directions, wrong in {near['fails']}; total variance {near['trace']:.3g} of it"
+        )
         if "certificates" in found:
             for name, c in found["certificates"].items():
                 test = f"; measured {c['test_risk']:.3f}" if "test_risk" in c else ""
@@ -74,6 +87,7 @@ def run(
     title: str = "Pre-training and fine-tuning",
     extra: dict[str, Any] | None = None,
     certificate: dict[str, Any] | None = None,
+    rank: int | None = None,
     step: Step | None = None,
 ) -> Report:
     """Measure, simulate, judge and certify a model's fine-tuning; write result.json, report.html.
@@ -81,8 +95,9 @@ def run(
     1. Both optima: `pretrained` and `finetuned` models (trained by whatever you like), or where
        they are missing the minimisers of the penalised loss on `source` and `target`.
     2. Curvature and noise at both; the discrepancy between the two stages' laws.
-    3. `replicas` runs of real minibatch SGD on the target, from the steady law of pre-training,
-       beside the law of their quadratic model: a verdict, and where the model holds.
+    3. `replicas` runs of real minibatch SGD on the target, from the steady law of pre-training and
+       from the target's optimum, beside the law of their quadratic model: a verdict, and where
+       the model holds.
     4. With `loss01(model, x, y)` in [0, 1] a certificate for the fine-tuned model (`ou.certify`,
        for which `certificate` holds further settings), from the source and from nothing, and its
        risk on `test`, if that is given. Needs x64.
@@ -90,14 +105,21 @@ def run(
     **Arguments:** `loss(model, example)` is one example's loss; `source`, `target` and `test` are
     (x, y) with a leading axis of examples; `learning_rate`, `batch_size`, `steps` are those of
     fine-tuning; `trainable` an Equinox filter; `step(title)` a context manager around each phase,
-    for progress. Up to 2,000 trainable parameters. **Returns** a `Report`; `print` it.
+    for progress; `rank` keeps so many eigenpairs of curvature and noise (see
+    `jaxou.curvature.measure`), by default all up to 2,000 trainable parameters and 32 above. There
+    SGD is judged along the leading directions only, and `finetuned` must be given. **Returns** a
+    `Report`; `print` it.
 
     What does not apply is left out and said so. Negative curvature, which real networks have, is
     set to zero in the model of SGD and counted in the report.
     """
     step = step or (lambda title: nullcontext())
     out = Path(out)
-    shared = dict(trainable=trainable)
+    size = to_vector(model, trainable).size
+    rank = LOW_RANK if rank is None and size > DENSE_PARAMETERS else rank
+    shared: dict[str, Any] = dict(trainable=trainable)
+    if rank is not None:
+        shared |= dict(structure="low_rank", rank=rank)
     with step("Finding both optima"):
         if pretrained is None:
             pretrained = _optimum(model, loss, source, weight_decay, trainable)
@@ -117,6 +139,7 @@ def run(
             for m, data in ((pretrained, source), (finetuned, target))
         ]
         first, second = (each.stage(**settings) for each in found)
+    leading = None if rank is None else found[1].hessian.factor[:, :JUDGED]
     numbers["dimension"] = first.dimension
     numbers["stages"] = {
         name: _facts(each, stage)
@@ -124,22 +147,24 @@ def run(
     }
     with step("Comparing the laws of both stages"):
         numbers["discrepancy"] = _discrepancy(first, second)
-    with step(f"Running SGD {replicas:,} times on the target"):
-        start = first.stationary()
-        chain = Chain([second], initial=start, names=("finetune",))
-        key = jax.random.key(seed)
-        trained = simulate(
-            chain,
-            particles=replicas,
-            key=jax.random.fold_in(key, 1),
-            method=RealSGD(finetuned, loss, target, trainable=trainable),
-            progress=False,
+    key = jax.random.key(seed)
+    method = RealSGD(finetuned, loss, target, trainable=trainable)
+    starts = first.stationary(), Gaussian(second.minimum, 0.0)
+    chains = [Chain([second], initial=start, names=("finetune",)) for start in starts]
+    with step(f"Running SGD {replicas:,} times on the target, from the source and at the optimum"):
+        trained, nearby = (
+            simulate(chain, particles=replicas, key=k, method=method, progress=False)
+            for chain, k in zip(chains, jax.random.split(jax.random.fold_in(key, 1)), strict=True)
         )
     with step("Judging SGD by its model"):
-        numbers["agreement"], numbers["verdict"] = _judge(trained, chain)
+        numbers["agreement"] = _agreement(trained, chains[0], leading)
+        numbers["agreement_at_optimum"] = _agreement(nearby, chains[1], leading)
+        numbers["verdict"] = None if rank is not None else _verdict(trained, chains[0])
     if loss01 is not None:
         with step("Certifying the fine-tuned model"):
             wanted = dict(delta=delta, draws=draws, weight_decay=weight_decay)
+            if rank is not None:
+                wanted |= dict(structure="low_rank", rank=rank)
             numbers["certificates"] = _certificates(
                 loss01, loss, source, target, test, pretrained, finetuned, trainable,
                 wanted | (certificate or {}), key,
@@ -181,9 +206,9 @@ def _discrepancy(first: Any, second: Any) -> dict[str, Any]:
     return {name: float(getattr(found, name)) for name in names}
 
 
-def _judge(trained: Any, chain: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    where = agreement(trained, chain)
-    facts = {
+def _agreement(trained: Any, chain: Any, leading: Any) -> dict[str, Any]:
+    where = agreement(trained, chain, directions=leading)
+    return {
         "sentence": where.sentence(),
         "holds": int(where.holds.sum()),
         "fails": int(where.fails.sum()),
@@ -204,9 +229,12 @@ def _judge(trained: Any, chain: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             for k in range(min(12, len(where.ratio)))
         ],
     }
+
+
+def _verdict(trained: Any, chain: Any) -> dict[str, Any]:
     found = verdict(trained, chain, statistics=STATISTICS).stages[0]
     tests = {t.name: t.p_value for t in found.tests}
-    return facts, {"decision": found.decision, "p_value": found.p_value, "tests": tests}
+    return {"decision": found.decision, "p_value": found.p_value, "tests": tests}
 
 
 def _certificates(
