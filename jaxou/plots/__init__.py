@@ -25,6 +25,9 @@ from jaxou.plots._decay import decay as decay
 from jaxou.plots._fan import trajectory_fan as trajectory_fan
 from jaxou.plots._relaxation import relaxation as relaxation
 from jaxou.plots._spectra import spectra as spectra
+from jaxou.plots._study import study_lines as study_lines
+from jaxou.plots._study import study_map as study_map
+from jaxou.plots._study import study_scatter as study_scatter
 from jaxou.plots._style import COLOURS as COLOURS
 from jaxou.plots._style import mark_stage_change as mark_stage_change
 from jaxou.plots._style import style as style

@@ -28,7 +28,7 @@ class Axis:
     """The values of one axis: a list, or a range `start` to `stop`, linear or logarithmic.
 
     `fields` are the settings that take the value, normally the axis's own name alone. A range of
-    whole numbers (`whole`) is rounded.
+    whole numbers (`whole`) is rounded, and each number is taken once.
     """
 
     name: str
@@ -54,12 +54,7 @@ class Axis:
             )
         last = max(self.points - 1, 1)
         points = [self.at(i / last) for i in range(self.points)]
-        if len(set(points)) < len(points):
-            raise ConfigError(
-                f"design.axes.{self.name}: {self.points} points from {self.start:g} to "
-                f"{self.stop:g} are not all different; take fewer"
-            )
-        return tuple(points)
+        return tuple(dict.fromkeys(points))  # whole numbers may coincide once rounded
 
     def at(self, u: float) -> Any:
         """The value at `u` in [0, 1]; a list is cut into equal parts."""

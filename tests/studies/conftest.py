@@ -44,3 +44,13 @@ def command(tmp_path):
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def ax():
+    """Axes that are rendered once at the end."""
+    from matplotlib.figure import Figure
+
+    ax = Figure(figsize=(4, 3)).add_subplot()
+    yield ax
+    ax.figure.canvas.draw()

@@ -40,16 +40,17 @@ def killed_at(command, file, out, counts):
     return caught
 
 
-@pytest.fixture
-def long_study(tmp_path):
+@pytest.fixture(scope="module")
+def long_study(tmp_path_factory):
     """1,500 cells of the small study's program, and its file."""
     axis = {"from": 0.01, "to": 3.0, "points": 250, "scale": "log"}
     axes = {a.name: a.as_toml() for a in small().design.axes} | {"finetune.learning_rate": axis}
     study = small(name="long", design={"axes": axes})
-    file = tmp_path / "long.toml"
+    folder = tmp_path_factory.mktemp("long")
+    file = folder / "long.toml"
     file.write_text(study.to_toml())
-    run(study, tmp_path / "whole")
-    return study, file, collect(tmp_path / "whole").to_csv()
+    run(study, folder / "whole")
+    return study, file, collect(folder / "whole").to_csv()
 
 
 def test_two_kills_leave_no_trace(long_study, tmp_path, command):
@@ -68,17 +69,29 @@ def test_ten_kills_at_random_moments_leave_no_trace(long_study, tmp_path, comman
     assert collect(tmp_path / "out").to_csv() == table
 
 
-def test_two_processes_at_once_lose_nothing(long_study, tmp_path, command):
+def test_two_processes_at_once_lose_nothing_even_if_one_is_killed(long_study, tmp_path, command):
     study, file, table = long_study
     out = tmp_path / "out"
-    both = [command("run", file, "--out", out, "--quiet") for _ in range(2)]
-    for process in both:
+    first, second = (command("run", file, "--out", out, "--quiet") for _ in range(2))
+    wait_for(Folder(out), 300, first)
+    first.send_signal(signal.SIGKILL)
+    _, err = second.communicate(timeout=300)
+    assert second.returncode == 0, err
+    assert collect(out).to_csv() == table == (out / "table.csv").read_text()
+
+
+@pytest.mark.slow
+def test_two_processes_that_both_finish_leave_nothing_behind(long_study, tmp_path, command):
+    study, file, table = long_study
+    out = tmp_path / "out"
+    for process in [command("run", file, "--out", out, "--quiet") for _ in range(2)]:
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
     assert collect(out).to_csv() == table == (out / "table.csv").read_text()
     assert not list(out.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_batch_over_four_devices_has_the_same_bytes(reference, tmp_path):
     import subprocess
 

@@ -1,4 +1,4 @@
-"""Real images: pre-trained on MNIST, fine-tuned on shifted digits; theory beside measured errors."""
+"""Real images: from MNIST to shifted digits, the theory beside measured errors."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....config import ConfigError
 from ....transfer.domains import CLASSES, Examples, digits, mnist
 from .config import POOL, DigitsConfig, ShiftConfig
 
@@ -55,17 +56,14 @@ def domains(config: DigitsConfig) -> Domains:
         order = np.random.default_rng([seed, 1]).permutation(len(_digits().y))
         rest = _taken(_digits(), order)
     rest = Examples(shifted(rest.x, config.shift, np.random.default_rng([seed, 2])), rest.y)
-    frequency = config.shift.imbalance ** (-np.arange(CLASSES) / (CLASSES - 1))
     pool, test = Examples(rest.x[:POOL], rest.y[:POOL]), Examples(rest.x[POOL:], rest.y[POOL:])
-    # the first n of an order by Gumbel keys: a sample without replacement of those frequencies
-    gumbel = np.random.default_rng([seed, 3]).gumbel(size=POOL)
-    order = np.argsort(-(gumbel + np.log(frequency[pool.y])), kind="stable")
+    order = chosen(pool.y, data.n_target, config.shift.imbalance, seed)
     rows = max(data.n_source, POOL)
     return Domains(
         source=_padded(_taken(source, np.arange(data.n_source)), data.side, rows),
-        source_test=_weighted(_taken(source, np.arange(3000, 3200)), data.side, np.ones(CLASSES)),
-        target=_padded(_taken(pool, order[: data.n_target]), data.side, rows),
-        target_test=_weighted(test, data.side, frequency),
+        source_test=_weighted(_taken(source, np.arange(3000, 3200)), data.side, 1.0),
+        target=_padded(_taken(pool, order), data.side, rows),
+        target_test=_weighted(test, data.side, config.shift.imbalance),
     )
 
 
@@ -89,9 +87,37 @@ def _padded(examples: Examples, side: int, rows: int) -> Images:
     )
 
 
-def _weighted(examples: Examples, side: int, frequency: np.ndarray) -> Images:
+def frequencies(imbalance: float) -> np.ndarray:
+    """Shares of the digits 0 to 9, in equal ratios, the first `imbalance` times the last."""
+    share = imbalance ** (-np.arange(CLASSES) / (CLASSES - 1))
+    return share / share.sum()
+
+
+def chosen(labels: np.ndarray, count: int, imbalance: float, seed: int) -> np.ndarray:
+    """Which `count` images of a pool: digits drawn by their frequencies, each image at most once.
+
+    Nested in `count`. A balanced sample takes the pool as it comes. `ConfigError` if the pool has
+    too few images of a digit.
+    """
+    if imbalance == 1:
+        return np.arange(count)
+    drawn = np.random.default_rng([seed, 3]).choice(CLASSES, POOL, p=frequencies(imbalance))
+    order = np.empty(count, dtype=int)
+    for digit in range(CLASSES):
+        there, wanted = np.flatnonzero(labels == digit), np.flatnonzero(drawn[:count] == digit)
+        if len(wanted) > len(there):
+            raise ConfigError(
+                f"data.n_target = {count} with shift.imbalance = {imbalance:g} wants {len(wanted)} "
+                f"images of the digit {digit} and there are {len(there)}: lower one of them"
+            )
+        order[wanted] = there[: len(wanted)]
+    return order
+
+
+def _weighted(examples: Examples, side: int, imbalance: float) -> Images:
     count = np.bincount(examples.y, minlength=CLASSES)
-    weight = (frequency / np.maximum(count, 1))[examples.y]
+    share = np.ones(CLASSES) if imbalance == 1 else frequencies(imbalance) / np.maximum(count, 1)
+    weight = share[examples.y]
     return Images(_features(examples.x, side), examples.y, weight / weight.sum())
 
 

@@ -25,7 +25,7 @@ class ProblemConfig:
     shift: float = setting(0.3, NOT_NEGATIVE)
     """Distance of the target minimum from the source minimum, in a random direction."""
     tilt: float = setting(0.0, between(0, 90))
-    """Degrees by which the target's eigenvectors are turned against the source's, in pairs."""
+    """Degrees by which the target's eigenvectors are turned, in pairs half a spectrum apart."""
     seed: int = setting(0, between(0, 2**32 - 1))
     """Which directions and noise bases are drawn."""
 

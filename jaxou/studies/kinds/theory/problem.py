@@ -2,7 +2,7 @@
 
 In the eigenbasis of the source's Hessian everything is explicit, so that no matrix is ever
 decomposed: A_S is diagonal, C_S = W_S, and the target's basis is turned by the angle `tilt` in the
-planes of neighbouring eigenvectors.
+planes of eigenvectors half of the spectrum apart.
 """
 
 from __future__ import annotations
@@ -63,14 +63,17 @@ def noise_weights(rank, condition, dimension: int, xp: Any = np):
 
 
 def turned_pairs(x, angle, xp: Any = np):
-    """`x` (d, ...) turned by `angle` (radians) in the planes (0, 1), (2, 3), ...: R x."""
+    """`x` (d, ...) turned by `angle` (radians) in the planes (k, k + d // 2): R x.
+
+    Partners are half of the spectrum apart, so that a turn mixes different curvatures at any d.
+    """
     d = x.shape[0]
-    paired = d - d % 2
-    partner = np.arange(d)
-    partner[0:paired:2] += 1
-    partner[1:paired:2] -= 1
-    sign = np.where(np.arange(d) % 2 == 0, -1.0, 1.0)
-    alone = np.arange(d) >= paired
+    half = d // 2
+    first, second = np.arange(d) < half, np.arange(d) < 2 * half
+    partner = np.where(first, np.arange(d) + half, np.arange(d) - half)
+    partner = np.where(second, partner, np.arange(d))
+    sign = np.where(first, -1.0, 1.0)
+    alone = ~second
     shape = (d,) + (1,) * (x.ndim - 1)
     cosine = xp.where(alone, 1.0, xp.cos(angle)).reshape(shape)
     sine = xp.where(alone, 0.0, xp.sin(angle) * sign).reshape(shape)
