@@ -25,7 +25,8 @@ LAYERS = [
     ("plots",),
     ("report",),
     ("studies",),
-    ("cli", "cli_audit", "cli_study", "cli_verify", "__main__"),
+    ("claims",),
+    ("cli", "cli_audit", "cli_claims", "cli_study", "cli_verify", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

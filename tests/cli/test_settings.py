@@ -198,7 +198,7 @@ def test_help_names_every_setting(capsys):
         main(["run", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(flag(name) in text for name in setting_names())
+    assert all(flag(name) in text for name in setting_names(RunConfig))
 
 
 def test_overview_and_version(capsys):
