@@ -82,8 +82,7 @@ def run(
     """
     start = time.perf_counter()
     cells = _shard({cell.id: cell for cell in study.cells()}.values(), shard)
-    if type(devices) is not int or devices < 1:
-        raise ConfigError(f"devices = {devices!r}: it must be a whole number, 1 or more")
+    _refuse_absent_devices(devices, executor)
     folder = Folder.create(out, study)
     found, repaired = scan(folder, study, cells)
     if retry_failed:
@@ -107,6 +106,20 @@ def run(
         repaired=repaired,
         seconds=time.perf_counter() - start,
     )
+
+
+def _refuse_absent_devices(devices: int, executor: Any) -> None:
+    if type(devices) is not int or devices < 1:
+        raise ConfigError(f"devices = {devices!r}: it must be a whole number, 1 or more")
+    if devices == 1 or executor is not None:  # other processes have devices of their own
+        return
+    import jax
+
+    if devices > jax.local_device_count():
+        raise ConfigError(
+            f"devices = {devices}: this machine has {jax.local_device_count()} "
+            f"({jax.local_devices()[0].platform})"
+        )
 
 
 def scan(

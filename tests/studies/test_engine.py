@@ -187,6 +187,7 @@ def test_wrong_arguments_are_advice(reference, tmp_path):
     for options, words in (
         (dict(shard=(2, 2)), "0 <= i < n"),
         (dict(devices=0), "1 or more"),
+        (dict(devices=99), "this machine has 1 "),
         (dict(executor="proceses=2"), "did you mean processes?"),
         (dict(executor="processes=x"), "needs a number"),
         (dict(executor=3), "concurrent.futures.Executor"),

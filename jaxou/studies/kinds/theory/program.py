@@ -112,7 +112,12 @@ def _program(shape: Shape, quantities: tuple[str, ...], devices: int) -> Any:
     many = (lambda *xs: lax.map(lambda x: one(*x), xs)) if on_cpu else jax.vmap(one)
     if devices == 1:
         return jax.jit(many)
-    mesh = jax.make_mesh((devices,), ("cells",), axis_types=(jax.sharding.AxisType.Auto,))
+    mesh = jax.make_mesh(
+        (devices,),
+        ("cells",),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        devices=jax.local_devices()[:devices],
+    )
     spec = jax.sharding.PartitionSpec("cells")
     return jax.jit(jax.shard_map(many, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
 
