@@ -54,12 +54,13 @@ _NAMES = {
     "convergence": ("verdict", "Verdict", "agreement", "relaxation", "irreversibility"),
     # bounds
     "bounds": ("discrepancy", "two_stage_bound", "SaturatedRisk", "tune"),
-    # from a network and data
+    # from a network and data, or from its iterates
+    "curvature": ("fit", "Fit"),
     "transfer": ("certify", "Certificate", "RealSGD"),
     "_status": ("Status",),
 }
 _MODULES = ("linalg", "laws", "kernels", "stages", "particles", "convergence", "bounds")
-_MODULES += ("curvature", "transfer", "plots", "report")
+_MODULES += ("curvature", "transfer", "plots", "report", "studies")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [*_HOME, *_MODULES]

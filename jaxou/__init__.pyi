@@ -10,6 +10,7 @@ from . import particles as particles
 from . import plots as plots
 from . import report as report
 from . import stages as stages
+from . import studies as studies
 from . import transfer as transfer
 from ._status import Status as Status
 from .bounds import SaturatedRisk as SaturatedRisk
@@ -21,6 +22,8 @@ from .convergence import agreement as agreement
 from .convergence import irreversibility as irreversibility
 from .convergence import relaxation as relaxation
 from .convergence import verdict as verdict
+from .curvature import Fit as Fit
+from .curvature import fit as fit
 from .kernels import AffineGaussianKernel as AffineGaussianKernel
 from .laws import Gaussian as Gaussian
 from .laws import GaussianDivergence as GaussianDivergence
