@@ -101,9 +101,8 @@ class Study:
             raise ConfigError(f"name = {name!r}: it must be a word that can name a folder")
         kind = find_kind(table.get("experiment"))
         base = _nested(as_table(table.get("base", {}), "base"), "base")
-        default = kind.config()
         try:
-            overlay(default, base, "")
+            _base_config(kind, base)
         except ConfigError as error:
             raise ConfigError(f"base: {error}") from None
         design = design_from(table.get("design", {}), _fields(kind))
@@ -213,7 +212,7 @@ class Study:
 def _cells_of(text: str) -> tuple[Cell, ...]:
     study = Study.from_text(text)
     kind = study.kind
-    base = overlay(kind.config(), study.base, "")
+    base = _base_config(kind, study.base)
     common = _flat(base)
     cells: list[Cell] = []
     for point in study.design.points():
@@ -231,6 +230,12 @@ def _cells_of(text: str) -> tuple[Cell, ...]:
                 Cell(len(cells), varied, replicate, config, settings, cell_id(kind, settings))
             )
     return tuple(cells)
+
+
+def _base_config(kind: Kind, base: Mapping[str, Any]) -> Any:
+    """The settings that all cells share; `quick = true` starts from the kind's smaller defaults."""
+    small = base.get("quick") is True and hasattr(kind.config, "defaults")
+    return overlay(kind.config.defaults(True) if small else kind.config(), base, "")
 
 
 def _cells(study: Study) -> tuple[Cell, ...]:

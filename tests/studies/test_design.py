@@ -45,6 +45,13 @@ def test_whole_fields_get_whole_numbers_and_lists_keep_theirs():
     assert all(type(c.config.finetune.steps) is int for c in cells)
 
 
+def test_quick_starts_from_smaller_defaults():
+    axes = {"finetune.learning_rate": [0.1, 0.2]}
+    table = dict(experiment="run", quantities=["shift"], design={"axes": axes})
+    quick, full = (study(**table, base=base).cells()[0].config for base in ({"quick": True}, {}))
+    assert quick.particles < full.particles and quick.finetune.learning_rate == 0.1
+
+
 def test_rounded_numbers_are_taken_once():
     axes = {"finetune.steps": {"from": 1, "to": 20, "points": 9, "scale": "log"}}
     cells = study(design={"axes": axes}).cells()
