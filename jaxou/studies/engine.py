@@ -79,6 +79,16 @@ def run(
 
     Raises `StudyError` in one sentence where the disk or the workers fail. What was computed until
     then is on disk.
+
+    >>> import tempfile
+    >>> from jaxou import studies
+    >>> study = studies.Study.make(name="batches", experiment="theory", quantities=["kl"],
+    ...                            design={"axes": {"finetune.batch_size": [1, 8]}})
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     first = run(study, out, progress=False)
+    ...     again = run(study, out, progress=False)
+    >>> first.computed, again.computed
+    (2, 0)
     """
     start = time.perf_counter()
     cells = _shard({cell.id: cell for cell in study.cells()}.values(), shard)

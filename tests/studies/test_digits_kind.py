@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from jaxou.config import ConfigError, overlay
-from jaxou.studies.kinds import find_kind
+from jaxou.config import ConfigError, RunConfig, overlay
+from jaxou.studies.kinds import find_kind, runs
 from jaxou.studies.kinds.digits import images
 from jaxou.studies.kinds.runs import numbers
 
@@ -58,6 +58,13 @@ def test_numbers_of_a_result_by_dotted_name():
         numbers({"aa": 1.0}, ("aaa",))
     with pytest.raises(KeyError, match="no number"):
         numbers(result, ("c",))
+
+
+def test_one_wrong_name_does_not_cost_the_other_numbers(monkeypatch):
+    monkeypatch.setattr(runs, "_result", lambda config: {"a": {"b": 2.0}})
+    (found,) = find_kind("run").evaluate([RunConfig()], ("a.b", "a.c"))
+    assert found.values["a.b"] == 2.0 and np.isnan(found.values["a.c"])
+    assert found.status.startswith("result.json has no a.c")
 
 
 @pytest.mark.slow

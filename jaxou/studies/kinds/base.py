@@ -32,6 +32,10 @@ class Kind:
     - `shape`: cells of equal shape share one compiled program. `batch(shape)`: cells per device in
       one call, a constant of the shape so that no table depends on what ran together.
     - `check`: raises `ConfigError` where settings contradict each other.
+
+    >>> from jaxou.studies.kinds import find_kind
+    >>> find_kind("theory").seed_field
+    'problem.seed'
     """
 
     name: str

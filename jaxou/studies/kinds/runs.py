@@ -22,7 +22,18 @@ def evaluate(
     import jax
 
     with jax.enable_x64(True):
-        return [Outcome(numbers(_result(config), quantities)) for config in configs]
+        return [_chosen(_result(config), quantities) for config in configs]
+
+
+def _chosen(result: Mapping[str, Any], names: tuple[str, ...]) -> Outcome:
+    """The numbers that are there; a name that is not is NaN, and the status says what is."""
+    values, problems = dict.fromkeys(names, float("nan")), []
+    for name in names:
+        try:
+            values |= numbers(result, (name,))
+        except KeyError as error:
+            problems.append(str(error.args[0]))
+    return Outcome(values, "; ".join(problems))
 
 
 def numbers(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float]:
