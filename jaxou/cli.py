@@ -5,6 +5,7 @@
 `jaxou audit FILE.csv [--risk COL] [--kl COL] [--delta 0.05] ...`
 `jaxou verify DIR`
 `jaxou study run STUDY.toml --out DIR`, `jaxou study list`, ...
+`jaxou claims [--quick] [--only CLAIM ...]`
 
 Exit codes: 0 done; 1 the run failed, or a claim under audit or a certificate does not hold; 2 a
 wrong key, type, value or file (one line on stderr says which and why); 130 interrupted. jax is
@@ -126,6 +127,12 @@ def _study(arguments: Sequence[str]) -> int:
     return cli_study.run(arguments, _prepare_process)
 
 
+def _claims(arguments: Sequence[str]) -> int:
+    from jaxou import cli_claims
+
+    return cli_claims.run(arguments, _prepare_process, _progress)
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (
         _run,
@@ -134,6 +141,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "audit": (_audit, "recompute the certificates of a published table and say which hold"),
     "verify": (_verify, "recompute a saved certificate from its factors and the data"),
     "study": (_study, "run an experiment over a design of its settings, resume, collect, plot"),
+    "claims": (_claims, "test the sentences of the paper's abstract, each with a verdict"),
 }
 
 

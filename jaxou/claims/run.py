@@ -1,0 +1,150 @@
+"""`jaxou claims`: examine each claim, write what was found, and say the verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import ConfigError
+from ..report import files
+from ..transfer.experiment.cache import Cache
+from .claim import Claim
+from .config import NAMES, ClaimsConfig
+from .page import write_page
+
+Step = Callable[[str], AbstractContextManager[Any]]
+
+
+def run_claims(config: ClaimsConfig, step: Step | None = None) -> str:
+    """Examine `config.chosen()`, write everything into `config.out`, return what to print.
+
+    `step(title)` is a context manager around each claim, for showing progress. With `config.resume`
+    claims that a run with the same settings and versions has finished are read back, and the cells
+    of the images' study too. Needs float64 (`jax_enable_x64`).
+
+    Writes claims.json, claims.html, tables/*.csv and figures/*.png.
+    """
+    import jax
+
+    config = config.validate()
+    if not jax.config.jax_enable_x64:
+        raise ValueError(
+            "claims are computed in float64: jax.config.update('jax_enable_x64', True) before"
+        )
+    step, out = step or _silent, config.out
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out = {out}: {error.strerror}") from None
+    versions = _versions()
+    folder = out / ".cache" / config.identity(*(f"{k} {v}" for k, v in versions.items()))
+    cache = Cache(folder if config.resume else None)
+    claims, seconds = [], {}
+    with tempfile.TemporaryDirectory() as elsewhere:
+        cells = folder if config.resume else Path(elsewhere)
+        for name in config.chosen():
+            begin = time.perf_counter()
+            with step(f"Claim {NAMES.index(name) + 1}: {name}"):
+                claims.append(_from_cache(cache, name, config, cells))
+            seconds[name] = time.perf_counter() - begin
+            _write_tables(claims[-1], out)
+    pictures, remark = _draw(claims, config)
+    content = {
+        "settings": config.as_dict(),
+        "versions": versions,
+        "claims": [_plain(claim) for claim in claims],
+    }
+    files.write_json(out / "claims.json", content)
+    files.write_json(out / "manifest.json", {"seconds": seconds, "reused": cache.reused})
+    write_page(out / "claims.html", claims, pictures, content, seconds)
+    return summary(claims, seconds, out, remark)
+
+
+def examine(name: str, config: ClaimsConfig, folder: Path) -> Claim:
+    """One claim, by the function of its module."""
+    module = import_module(f"{__package__}.{name}")
+    return module.examine(config, folder) if name == "discrepancy" else module.examine(config)
+
+
+def summary(claims: list[Claim], seconds: dict[str, float], out: Path, remark: str = "") -> str:
+    """The verdicts as a table of text."""
+    lines = [""]
+    for claim in claims:
+        lines += [
+            f"{claim.number}. {claim.sentence}",
+            f"     {claim.verdict.upper()} ({seconds[claim.name]:.0f} s)",
+            *textwrap.wrap(claim.headline, 96, initial_indent="     ", subsequent_indent="     "),
+            *textwrap.wrap(claim.condition, 96, initial_indent="     ", subsequent_indent="     "),
+        ]
+    lines += ["", f"  {out / 'claims.html'}  tells the story; numbers in {out / 'claims.json'}"]
+    return "\n".join([*lines, *([f"  {remark}"] if remark else [])])
+
+
+def _from_cache(cache: Cache, name: str, config: ClaimsConfig, folder: Path) -> Claim:
+    def compute():
+        claim = examine(name, config, folder)
+        plain = files.plain({f.name: getattr(claim, f.name) for f in dataclasses.fields(claim)
+                             if f.name != "arrays"})  # fmt: skip
+        return plain, claim.arrays
+
+    # a slash would be a folder
+    numbers, arrays = cache.phase(name, lambda: _renamed(compute(), "/", "\N{DIVISION SLASH}"))
+    tables = {key: (t[0], tuple(t[1]), [tuple(r) for r in t[2]]) for key, t in
+              numbers.pop("tables").items()}  # fmt: skip
+    arrays = {key.replace("\N{DIVISION SLASH}", "/"): np.asarray(v) for key, v in arrays.items()}
+    return Claim(**numbers, tables=tables, arrays=arrays)
+
+
+def _renamed(found: tuple[Any, dict[str, Any]], old: str, new: str) -> tuple[Any, dict[str, Any]]:
+    numbers, arrays = found
+    return numbers, {key.replace(old, new): value for key, value in arrays.items()}
+
+
+def _plain(claim: Claim) -> dict[str, Any]:
+    names = [f.name for f in dataclasses.fields(claim) if f.name not in ("arrays", "tables")]
+    return {name: getattr(claim, name) for name in names}
+
+
+def _write_tables(claim: Claim, out: Path) -> None:
+    for name, (_, header, rows) in claim.tables.items():
+        files.write_csv(out / "tables" / f"{name}.csv", [h.strip() for h in header], rows)
+
+
+def _draw(claims: list[Claim], config: ClaimsConfig) -> tuple[dict[str, bytes], str]:
+    if not config.figures:
+        return {}, ""
+    try:
+        from .figures import figure_of
+    except ImportError as error:
+        if "matplotlib" not in str(error):
+            raise
+        return {}, "No figures: matplotlib is not installed; pip install 'jaxou[plot]' brings it."
+    pictures = {claim.name: figure_of(claim) for claim in claims}
+    for name, png in pictures.items():
+        files.write_bytes(config.out / "figures" / f"{name}.png", png)
+    return pictures, ""
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("jaxou", "jax", "jaxlib", "numpy", "scikit-learn", "mlxtend"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "source tree" if name == "jaxou" else "absent"
+    return found
+
+
+@contextmanager
+def _silent(title: str) -> Iterator[None]:
+    yield
