@@ -12,7 +12,14 @@ from ._check import is_concrete
 
 
 class Status(eqx.Enumeration):
-    """The outcome of a computation; `Status[status]` is the sentence that belongs to it."""
+    """The outcome of a computation; `Status[status]` is the sentence that belongs to it.
+
+    >>> import jax, jaxou as ou
+    >>> bowl = lambda rate: ou.Stage(hessian=1.0, noise=1.0, minimum=0.0, learning_rate=rate,
+    ...                              batch_size=1, steps=1).stationary(throw=False).status
+    >>> (jax.vmap(bowl)(jax.numpy.array([0.1, 3.0])) == Status.ok).tolist()
+    [True, False]
+    """
 
     ok = ""
     bad_input = (

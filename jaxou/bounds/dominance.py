@@ -111,6 +111,10 @@ def dominance_of(
     squared gap of the target, K = KL_S + log(1/delta_S) + 2 and W the lower branch of Lambert's
     function; for other rows it is found by bisection in log N. The risks matter only to rows whose
     gap depends on them.
+
+    >>> found = dominance_of(source_kl=7.2, target_kl=1.9, n_source=50_000, n_target=1_000)
+    >>> bool(found.target_gap > found.source_gap)
+    True
     """
     row = find_row(bound)
     numbers = (source_kl, target_kl, n_source, n_target)

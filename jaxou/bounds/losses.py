@@ -67,7 +67,11 @@ class Bounded(Loss):
 
 @dataclass(frozen=True)
 class ZeroOne(Loss):
-    """The 0-1 loss of a classifier: in [0, 1], and of a majority vote too."""
+    """The 0-1 loss of a classifier: in [0, 1], and of a majority vote too.
+
+    >>> ZeroOne().upper, ZeroOne().words
+    (1.0, 'the 0-1 loss of a classifier')
+    """
 
     upper = 1.0
     second_moment = 1.0
@@ -82,7 +86,11 @@ class ZeroOne(Loss):
 
 @dataclass(frozen=True)
 class Unbounded(Loss):
-    """A loss >= 0 without an upper end; `second_moment` bounds E[loss^2] for every parameter."""
+    """A loss >= 0 without an upper end; `second_moment` bounds E[loss^2] for every parameter.
+
+    >>> Unbounded(2.0).words
+    'an unbounded loss >= 0 with E[loss^2] <= 2'
+    """
 
     second_moment: float | int
 
@@ -97,7 +105,11 @@ class Unbounded(Loss):
 
 @dataclass(frozen=True)
 class SubGaussian(Loss):
-    """A loss of any sign with E exp(t (E loss - loss)) <= exp(variance_proxy t^2 / 2), t >= 0."""
+    """A loss of any sign with E exp(t (E loss - loss)) <= exp(variance_proxy t^2 / 2), t >= 0.
+
+    >>> SubGaussian(2.0).words
+    'a sub-Gaussian loss with variance proxy 2'
+    """
 
     variance_proxy: float | int
     nonnegative = False
@@ -113,7 +125,11 @@ class SubGaussian(Loss):
 
 @dataclass(frozen=True)
 class BoundedVariance(Loss):
-    """A loss of any sign of which only a bound on the variance is known."""
+    """A loss of any sign of which only a bound on the variance is known.
+
+    >>> BoundedVariance(2.0).words
+    'a loss with a variance of at most 2'
+    """
 
     variance: float | int
     nonnegative = False

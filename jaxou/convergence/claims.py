@@ -33,7 +33,15 @@ def claims(method: Any, process: AbstractChain) -> list[Claim]:
 
 
 def own_laws(method: Any, process: AbstractChain) -> list[Gaussian]:
-    """The law of the position at every stage's end, as `method` moves the particles."""
+    """The law of the position at every stage's end, as `method` moves the particles.
+
+    >>> import jax, jaxou as ou
+    >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
+    ...                  steps=50)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([0.0], 0.0))
+    >>> [law.mean.shape for law in own_laws(ou.SGD(), chain)]
+    [(1,)]
+    """
     laws, law = [], process.initial
     for k, stage in enumerate(process.stages):
         law = method.kernel(stage)(method.enter_law(process, k, law))

@@ -118,6 +118,13 @@ def quadratic(process: AbstractChain) -> Chain:
 
     Second order for the loss, zeroth for noise that depends on the state. Give the stages
     `centre=` near the minimum that the particles are in.
+
+    >>> import jaxou as ou
+    >>> well = ou.PotentialStage(lambda x: (x[0] ** 2 - 1) ** 2 / 4, dimension=1, steps=10,
+    ...                          noise=ou.Temperature(0.1), learning_rate=0.01, centre=[1.0])
+    >>> bowl = quadratic(ou.Chain([well], initial=ou.Gaussian([1.0], 0.0))).stages[0]
+    >>> float(bowl.hessian.dense()[0, 0]), float(bowl.minimum[0])
+    (2.0, 1.0)
     """
     stages = [_expanded(s) if isinstance(s, PotentialStage) else s for s in process.stages]
     return Chain(stages, process.initial, process.names, process.carry_momentum)

@@ -45,6 +45,10 @@ def noncentral_chi2_below(x: Scalar, degrees: Scalar, noncentrality: Scalar) -> 
 
     Error below 1e-3 from 10 degrees of freedom on; below that it errs upwards in the lower tail,
     which makes confidence limits wider. Source: Sankaran 1963, doi:10.1093/biomet/50.1-2.199.
+
+    >>> x, degrees = jnp.asarray(20.0), jnp.asarray(10.0)
+    >>> 0.45 < float(noncentral_chi2_below(x, degrees, jnp.asarray(10.0))) < 0.6
+    True
     """
     k, c = degrees, noncentrality
     mean = k + c

@@ -124,6 +124,13 @@ def particles_to_notice(
     verdict takes no fewer than 100.
     Raises `ValueError` where more than ten million would be needed (the laws are then the same for
     all purposes). Cost: about a dozen calls of `predict_power`.
+
+    >>> import jaxou as ou
+    >>> from .statistics import MeanChi2
+    >>> shifted = ou.Gaussian([0.2], 1.0)
+    >>> found = particles_to_notice(ou.Gaussian([0.0], 1.0), shifted, statistics=(MeanChi2(),))
+    >>> 250 < found.particles < 340  # (2.58 + 0.84)^2 / 0.2^2 = 292
+    True
     """
     chance = lambda n: predict_power(
         claimed, truth, n, level=level, statistics=statistics, replicates=replicates

@@ -58,6 +58,16 @@ def verdict(
     dimension), in seconds, and kept. Pairs are those of at most 20,000 particles.
 
     Raises `ValueError` for fewer than 100 particles, or particles that are not numbers.
+
+    >>> import jax, jaxou as ou
+    >>> from jaxou.convergence.statistics import MeanChi2
+    >>> stage = ou.Stage(hessian=1.0, noise=1.0, minimum=0.0, learning_rate=0.1, batch_size=10,
+    ...                  steps=99)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([1.0], 1.0))
+    >>> run = ou.simulate(chain, particles=500, key=jax.random.key(0))
+    >>> wrong = ou.Chain([stage.replace(minimum=1.0)], initial=chain.initial)
+    >>> [verdict(run, c, statistics=(MeanChi2(),)).decision for c in (chain, wrong)]
+    ['consistent', 'rejected']
     """
     _check(run, process, level, margin)
     statistics = standard(pairs=False) if statistics is None else tuple(statistics)

@@ -120,7 +120,13 @@ def whiten(
     rounding: float,
     origin: Float[np.ndarray, " d"] | None = None,
 ) -> Whitened:
-    """Draws whitened by `law`; see `whitening`. Cost O(n d^2 + d^3)."""
+    """Draws whitened by `law`; see `whitening`. Cost O(n d^2 + d^3).
+
+    >>> import jaxou as ou
+    >>> found = whiten(np.array([[2.0], [-2.0]]), ou.Gaussian([0.0], 4.0), 1e-16)
+    >>> found.draws.tolist()
+    [[1.0], [-1.0]]
+    """
     sample = sample_of(draws)
     map_ = whitening(law, sample, rounding, origin)
     return Whitened(jnp.asarray(map_.draws(np.asarray(draws))), map_.unresolved, map_.leak(sample))

@@ -21,6 +21,14 @@ def sampling_errors(product: Any, pairs: LeadingPairs) -> Float[Array, " rank"]:
     eigenvalues, which repel. At a fixed point: what a new data set would do to the minimum is not
     in it. `product` is one of the package's products (Hessian, GGN, Fisher, noise). Cost: one
     pass over the data with second derivatives along r directions.
+
+    >>> from jaxou.curvature import hessian_product, leading_pairs
+    >>> loss = lambda model, x: 0.5 * x * jnp.sum(model**2)
+    >>> product = hessian_product(jnp.zeros(2), loss, jnp.array([1.0, 3.0]))
+    >>> pairs = leading_pairs(product, jnp.zeros(2), 1)
+    >>> errors = sampling_errors(product, pairs)
+    >>> errors.shape, round(float(pairs.values[0]), 6), bool(errors[0] > 0)
+    ((1,), 2.0, True)
     """
     count = example_count(product.data)
 

@@ -29,6 +29,11 @@ class GaussianDivergence(eqx.Module):
 
     `trace + logdet + dimension + shift` is twice `value`; `dimension` is minus the common rank.
     `direction` is zero where the divergence is finite.
+
+    >>> import jaxou as ou
+    >>> terms = ou.Gaussian([1.0], 1.0).kl_terms(ou.Gaussian([0.0], 1.0))
+    >>> float(terms.value), float(terms.shift), int(terms.rank)
+    (0.5, 1.0, 1)
     """
 
     value: Float[Array, ""]

@@ -95,6 +95,9 @@ def svd(matrix: Float[Array, "m n"]):
     """Thin singular value decomposition (left vectors, values, right vectors transposed).
 
     A value only: take it of `lax.stop_gradient(matrix)`.
+
+    >>> svd(jnp.array([[3.0, 0.0], [0.0, 4.0]]))[1].tolist()
+    [4.0, 3.0]
     """
     return _svd_batched(matrix)
 

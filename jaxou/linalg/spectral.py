@@ -17,6 +17,12 @@ def solve_spectral(
     Isotropic or diagonal pairs cost O(d); a Hessian a0 I + U W U^T costs O(d r^2) with isotropic,
     diagonal or low-rank-plus-diagonal right-hand sides; other pairs are made dense, O(d^3), below
     5,000 dimensions and refused with advice above.
+
+    >>> from .equations import LYAPUNOV
+    >>> import jaxou as ou
+    >>> solution = solve_spectral(LYAPUNOV, ou.Diagonal([1.0, 3.0]), ou.Diagonal([6.0, 6.0]))
+    >>> type(solution).__name__, solution.dense().diagonal().tolist()
+    ('Diagonal', [3.0, 1.0])
     """
     if isinstance(matrix, Isotropic):
         return rhs.scale(1 / symbol(coefficients, matrix.value, matrix.value))

@@ -28,6 +28,14 @@ class Run(eqx.Module):
     - `deviations` and `centres`: the same ends as `stage_ends`, measured from each stage's centre.
       They have more digits than their sum when the law is narrow. None for a run that was too
       large to keep them.
+
+    >>> import jax, jaxou as ou
+    >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
+    ...                  steps=50)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([0.0], 0.0))
+    >>> run = ou.simulate(chain, particles=500, key=jax.random.key(0), save=2)
+    >>> run.steps.tolist(), run.stages.tolist(), run.names, run.final.shape
+    ([0.0, 25.0, 50.0], [0, 0, 0], ('stage 0',), (500, 1))
     """
 
     times: Float[Array, "*particles saves"]

@@ -24,6 +24,12 @@ def bound_decomposition(
 
     `markers[bound]` is drawn as a diamond on its bar. Beyond `vacuous_at` a bound says nothing; the
     axis stops a little after it and says how far a longer bar goes.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> bars = {"pre-trained": {"empirical": 0.05, "price": 0.15}, "from nothing": {"price": 0.4}}
+    >>> len(bound_decomposition(bars, markers={"from nothing": 0.1}, ax=ax).patches)
+    4
     """
     ax = axes_or_new(ax)
     names = list(bars)

@@ -28,6 +28,12 @@ def bound_against_n(
     `gaps[name]` has the shape of `n`; names "pre-training" and "fine-tuning" have the colours of
     the stages. `here[name]` = (N, gap) marks where the run is. The line 1/sqrt(N) goes through the
     last finite value of the last gap. Above `vacuous_at` a bound says nothing.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> n = [100, 1_000, 10_000]
+    >>> bound_against_n(n, {"fine-tuning": [0.3, 0.1, 0.03]}, ax=ax).get_xscale()
+    'log'
     """
     ax = axes_or_new(ax)
     x = np.asarray(n, dtype=float)
@@ -89,6 +95,12 @@ def stopping(
     empirical risk that falls and the gap that grows. The star is the minimum: at `best_time` if
     given, else the lowest of `value`; the label says so where it is an end. `clock` is "step" or
     "time". `log_time` draws log time and leaves out a time of 0.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> steps, risk, gap = [1, 2, 3], [0.5, 0.2, 0.19], [0.0, 0.1, 0.2]
+    >>> stopping(steps, [0.5, 0.3, 0.39], risk=risk, gap=gap, ax=ax) is ax
+    True
     """
     ax = axes_or_new(ax)
     t = np.asarray(times, dtype=float)

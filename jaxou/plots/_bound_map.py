@@ -38,6 +38,12 @@ def bound_map(
     like `values` are given, from differences of `values` if True. `path` is the way that tuning
     took, (steps, 2) of (learning rate, batch). Rates from `unstable_from` = 2/lambda_max on are
     hatched. `contours` is how many level lines, 0 for none.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> ax = bound_map([0.01, 0.1], [1, 8], [[0.5, 0.4], [0.3, 0.2]], ax=ax)
+    >>> [text.get_text() for text in ax.legend().get_texts()]
+    ['lowest here: 0.2']
     """
     ax = axes_or_new(ax)
     x, y = np.asarray(learning_rates, dtype=float), np.asarray(batch_sizes, dtype=float)

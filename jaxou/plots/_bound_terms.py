@@ -31,6 +31,16 @@ def bound_terms(bound: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     it under the root. The legend holds the rest: FIT, the empirical risk, with the gap and their
     sum. The axis is linear up to 1 nat and logarithmic beyond where the terms differ by more than
     a factor of 50: trace and log-determinant of many dimensions dwarf the rest and nearly cancel.
+
+    >>> import jaxou as ou
+    >>> stage = ou.Stage(hessian=1.0, noise=1.0, minimum=0.0, learning_rate=0.1, batch_size=10,
+    ...                  steps=9)
+    >>> process = ou.TwoStage(stage, stage.replace(minimum=0.1), ou.Gaussian(0.0, 1.0))
+    >>> b = ou.two_stage_bound(process, n_source=9_000, n_target=900, risk=0.1, delta=0.05)
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> bound_terms(b, ax=ax) is ax
+    True
     """
     ax = axes_or_new(ax)
     stages = {key: getattr(bound, key) for key, *_ in _STAGES}

@@ -23,6 +23,12 @@ def calibration(
 
     The grey band is the 95 % range of each empirical quantile when the claimed law is true: its
     level has variance p(1 - p)/n, mapped through the quantile function.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> q = np.random.default_rng(0).chisquare(2, 1_000)
+    >>> len(calibration(q, 2, ax=ax).lines) > 1
+    True
     """
     ax = axes_or_new(ax)
     x = np.asarray(squared_distances, dtype=float).ravel()

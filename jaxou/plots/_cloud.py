@@ -28,6 +28,12 @@ def cloud(
     """Points (P, 2) and the ellipses of N(mean (2,), covariance (2, 2)) that hold the given masses.
 
     An ellipse that holds mass p in the plane has squared Mahalanobis radius -2 log(1 - p).
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> points = np.random.default_rng(0).normal(size=(100, 2))
+    >>> len(cloud(points, np.zeros(2), np.eye(2), ax=ax).get_legend_handles_labels()[1])
+    2
     """
     ax = axes_or_new(ax)
     xy = np.asarray(points)

@@ -33,6 +33,12 @@ def current(
 
     a rotation along the contours that hold the given masses. `kind` is "stream" or "quiver".
     Without a current only the contours are drawn.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> turning = np.array([[0.0, 0.5], [-0.5, 0.0]])
+    >>> current(np.zeros(2), np.eye(2), turning, kind="quiver", ax=ax) is ax
+    True
     """
     ax = axes_or_new(ax)
     s, r = np.asarray(covariance, dtype=float), np.asarray(antisymmetric, dtype=float)

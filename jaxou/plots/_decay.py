@@ -28,6 +28,13 @@ def decay(
 
     `theory` (K,) is the dashed line, `measured` (K,) the particles' points; `floor` is what a
     perfect sample of that size would show: one number (a band from 0 up to it) or (low, high).
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> decay([0, 10, 20], [1.0, 0.1, 0.01], measured=[0.9, 0.1, 0.02], floor=0.005, ax=ax) is ax
+    True
+    >>> ax.get_yscale()
+    'log'
     """
     ax = axes_or_new(ax)
     t = np.asarray(times, dtype=float)

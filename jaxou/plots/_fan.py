@@ -25,6 +25,12 @@ def trajectory_fan(
 
     `times` (K,) in steps; `quantiles` (K, 5) at levels `BANDS`; `theory_mean`, `theory_sd` (K,)
     draw mean and mean +- 2 standard deviations, dashed; `replicas` (K, R) real SGD runs, thin.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> quantiles = np.linspace(-1, 1, 5)[None, :] * np.array([[1.0], [0.5]])
+    >>> trajectory_fan([0, 10], quantiles, theory_mean=[0, 0], ax=ax).get_xlabel()
+    'training step'
     """
     ax = axes_or_new(ax)
     t, q = np.asarray(times), np.asarray(quantiles)

@@ -31,6 +31,15 @@ def relaxation(
     errors, the grey Monte Carlo floor up to its 95 % quantile, and for KL the fitted late slope.
     Points are without bias: below the floor they scatter around the line, and those that are not
     positive have no place on a log axis.
+
+    >>> import jaxou as ou
+    >>> stage = ou.Stage(hessian=1.0, noise=1.0, minimum=0.0, learning_rate=0.1, batch_size=10,
+    ...                  steps=99)
+    >>> found = ou.relaxation(ou.Chain([stage], initial=ou.Gaussian([1.0], 1.0)), times=4)
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> relaxation(found[0], ax=ax).get_yscale()
+    'log'
     """
     if quantity not in _NAMES:
         raise ValueError(f"quantity={quantity!r} is none of {', '.join(map(repr, _NAMES))}")

@@ -17,7 +17,13 @@ def spectra(
     floor: Number = 1e-12,
     ax: Axes | None = None,
 ) -> Axes:
-    """One line per matrix, log axis; values below `floor` times the largest are zeros, left out."""
+    """One line per matrix, log axis; values below `floor` times the largest are zeros, left out.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> spectra({"A": [3.0, 1.0, 0.0]}, ax=ax).lines[0].get_ydata().tolist()
+    [3.0, 1.0]
+    """
     ax = axes_or_new(ax)
     ax.set_yscale("log")
     for name, values in eigenvalues.items():

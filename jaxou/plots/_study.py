@@ -33,6 +33,12 @@ def study_lines(
 
     `bands` are half-widths of shaded bands by label. `shades` numbers the lines' colours (one
     number, one colour; in order if None) and `dashes` their patterns. `x` may be words.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> ax = study_lines([1, 2, 3], {"b = 1": [0.3, 0.2, 0.1], "b = 8": [0.4, 0.3, np.nan]}, ax=ax)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['b = 1', 'b = 8']
     """
     ax = axes_or_new(ax)
     at = _positions(ax, x, x_scale)
@@ -73,6 +79,12 @@ def study_map(
     """A heat map of `values` (len(y), len(x)); cells without a number stay grey.
 
     The smallest value is starred. Axes may be words.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> values = [[0.1, 0.2], [0.3, np.nan]]
+    >>> study_map([1, 2], [10, 20], values, x_label="steps", ax=ax).get_xlabel()
+    'steps'
     """
     ax = axes_or_new(ax)
     z = np.ma.masked_invalid(np.asarray(values, dtype=float))
@@ -110,7 +122,13 @@ def study_scatter(
     title: str = "",
     ax: Axes | None = None,
 ) -> Axes:
-    """One point per cell at (x, value), coloured by a second axis; no number, no point."""
+    """One point per cell at (x, value), coloured by a second axis; no number, no point.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> study_scatter([1, 2, 3], [0.3, 0.2, None], y_label="bound", ax=ax).get_ylabel()
+    'bound'
+    """
     ax = axes_or_new(ax)
     at, y = _positions(ax, x, x_scale), _shown(values, y_scale)
     ax.set_yscale(y_scale)

@@ -74,7 +74,14 @@ def axes_or_new(ax: Axes | None, **subplot: Any) -> Axes:
 
 
 def mark_stage_change(ax: Axes, at: Number | None) -> None:
-    """A thin vertical line with a word on either side: pre-training ends, fine-tuning begins."""
+    """A thin vertical line with a word on either side: pre-training ends, fine-tuning begins.
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> mark_stage_change(ax, 100)
+    >>> [text.get_text().strip() for text in ax.texts]
+    ['pre-training', 'fine-tuning']
+    """
     if at is None:
         return
     ax.axvline(at, color="#777777", linewidth=1.0, linestyle=":")

@@ -24,6 +24,12 @@ def verdict(
     `p_values`: a `Verdict`, or stage -> test -> p in the order to draw, with None for a test that
     was not made. Left of the dashed line a test alone would reject at `level`; shaded is what it
     takes in a family of this many tests (Bonferroni).
+
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> ax = verdict({"fine-tuning": {"mean": 0.4, "covariance": 0.02}}, ax=ax)
+    >>> ax.get_xscale()
+    'log'
     """
     ax = axes_or_new(ax)
     p_values = p_values if isinstance(p_values, dict) else p_values_of(p_values)
@@ -50,5 +56,16 @@ def verdict(
 
 
 def p_values_of(found: Any) -> dict[str, dict[str, Number | None]]:
-    """The p-values of an `ou.verdict`, as `verdict` draws them."""
+    """The p-values of an `ou.verdict`, as `verdict` draws them.
+
+    >>> import jax, jaxou as ou
+    >>> from jaxou.convergence.statistics import MeanChi2
+    >>> stage = ou.Stage(hessian=1.0, noise=1.0, minimum=0.0, learning_rate=0.1, batch_size=10,
+    ...                  steps=99)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([1.0], 1.0))
+    >>> run = ou.simulate(chain, particles=500, key=jax.random.key(0))
+    >>> found = ou.verdict(run, chain, statistics=(MeanChi2(),))
+    >>> {stage: list(tests) for stage, tests in p_values_of(found).items()}
+    {'stage 0': ['mean']}
+    """
     return {stage.name: {t.name: t.p_value for t in stage.tests} for stage in found.stages}

@@ -26,6 +26,13 @@ class LinearSDE(eqx.Module):
     """dz = -drift (z - fixed_point) ds + noise^1/2 dW in flow time s; z is the stage's state.
 
     `drift` is P A without momentum; with it z = (position, velocity per step), (2d,).
+
+    >>> import jaxou as ou
+    >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
+    ...                  steps=50)
+    >>> system = stage.sde()
+    >>> float(system.drift.dense()[0, 0]), round(float(system.noise.dense()[0, 0]), 6)
+    (2.0, 0.025)
     """
 
     drift: AbstractMatrix
@@ -96,6 +103,13 @@ def integrator_kernel(stage, h, *, b=None, noise_eta=None) -> AffineGaussianKern
     """One Euler-Maruyama step of size h: x -> x - h P A (x - theta*) + N(0, h P R P).
 
     The noise rate keeps the stage's own learning rate; with h = learning_rate this is SGD's step.
+
+    >>> import jaxou as ou
+    >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
+    ...                  steps=50)
+    >>> one = integrator_kernel(stage, stage.learning_rate)(ou.Gaussian([0.0], 0.0))
+    >>> round(float(one.mean[0]), 6), round(float(one.covariance[0, 0]), 6)
+    (0.2, 0.0025)
     """
     if stage.has_momentum:
         system = sde(stage)

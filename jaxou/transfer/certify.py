@@ -241,6 +241,15 @@ def compare_priors(
 
     Each certificate holds with probability 1 - delta. To report the best of them, pass
     `simultaneous=True`: delta is then shared equally and all hold together.
+
+    >>> x = jnp.stack([jnp.linspace(-1, 1, 40), jnp.ones(40)], axis=1)
+    >>> wrong = lambda model, x, y: ((model["w"] @ x > 0) != y).astype(float)
+    >>> both = compare_priors({"w": jnp.zeros(2)}, wrong, priors=("isotropic", "zero"),
+    ...     prior_center=jnp.array([2.0, 0.0]), posterior_center=jnp.array([3.0, 0.0]),
+    ...     target_data=(x, x[:, 0] > 0), draws=500, posterior_covariance=0.1,
+    ...     key=jax.random.key(0))
+    >>> list(both), both["isotropic"].kl < both["zero"].kl
+    (['isotropic', 'zero'], True)
     """
     share = delta / len(priors) if simultaneous else delta
     return {name: certify(model, loss01, prior=name, delta=share, **settings) for name in priors}

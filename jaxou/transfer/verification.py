@@ -80,6 +80,18 @@ def verify(
     that the bound is about, and that grid and delta were fixed in advance.
 
     Cost: that of the certificate's draws. Raises `CertificateError` if the folder cannot be read.
+
+    >>> import tempfile
+    >>> import jax, jax.numpy as jnp, jaxou as ou
+    >>> x = jnp.stack([jnp.linspace(-1, 1, 40), jnp.ones(40)], axis=1)
+    >>> model, data = {"w": jnp.zeros(2)}, (x, x[:, 0] > 0)
+    >>> wrong = lambda model, x, y: ((model["w"] @ x > 0) != y).astype(float)
+    >>> made = ou.certify(model, wrong, prior_center=jnp.zeros(2), target_data=data, draws=500,
+    ...     posterior_center=jnp.array([3.0, 0.0]), posterior_covariance=0.1,
+    ...     key=jax.random.key(0))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     verify(made.save(folder), model, wrong, data).ok
+    True
     """
     if jnp.result_type(float) != jnp.float64:
         raise RuntimeError(

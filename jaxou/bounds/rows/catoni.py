@@ -24,6 +24,8 @@ def catoni_linear(
 ) -> Array:
     """risk + lambda M^2 / (8n) + (kl + log(1/delta)) / lambda for a loss in [0, M], M = `scale`.
 
+    Source: Catoni 2003; Alquier 2024, arXiv:2110.11216, Theorem 2.1.
+
     >>> f"{catoni_linear(0.05, 120.5, 5000, 0.05, catoni_lambda=2000):.5f}"
     '0.16175'
     """
@@ -44,6 +46,8 @@ def catoni_phi(
     catoni_lambda: ArrayLike,
 ) -> Array:
     """(1 - exp(-(lambda/n) risk - (kl + log(1/delta))/n)) / (1 - exp(-lambda/n)).
+
+    Source: Catoni 2007, arXiv:0712.0248.
 
     >>> f"{catoni_phi(0.05, 120.5, 5000, 0.05, catoni_lambda=2000):.5f}"
     '0.13260'

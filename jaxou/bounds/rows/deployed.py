@@ -19,6 +19,8 @@ def single_draw(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) 
     step is needed. The probability 1 - delta is over the sample and the draw; drawing again spends
     delta again.
 
+    Derived: change of measure, E exp(n kl) <= 2 sqrt(n) (Maurer 2004, arXiv:cs/0411099), Markov.
+
     >>> f"{single_draw(0.05, 118.0, 5000, 0.05):.5f}"
     '0.11422'
     """
@@ -39,6 +41,8 @@ def majority_vote(
     """R(majority vote of Q) <= 2 R(Q): twice the bound of any `row` on a 0-1 loss.
 
     `parameters` are the row's own.
+
+    Folklore: a vote that errs has at least half of the weight against it.
 
     >>> f"{majority_vote(0.05, 120.5, 5000, 0.05):.5f}"
     '0.23001'

@@ -22,6 +22,8 @@ def lambda_grid(n: ArrayLike, count: int = POINTS, *, scale: ArrayLike = 1.0) ->
 
     `scale` is the size of the loss (its upper end, or the root of its second moment).
 
+    Source: Alquier 2024, arXiv:2110.11216, Theorem 2.4.
+
     >>> [f"{v:.4g}" for v in lambda_grid(10_000, 3)]
     ['1', '100', '1e+04']
     """
@@ -50,6 +52,8 @@ def on_lambda_grid(
     other `parameters`. `lambdas` (K,) are fixed before the data are seen; None takes `lambda_grid`
     of n, scaled by what the row knows about the size of the loss. A row for `two_stage_bound`
     through `functools.partial`. Piecewise differentiable.
+
+    Source: Alquier 2024, arXiv:2110.11216, Theorem 2.4.
 
     >>> from jaxou.bounds import catoni_phi
     >>> f"{on_lambda_grid(0.05, 120.5, 5000, 0.05, row=catoni_phi):.4f}"

@@ -15,6 +15,8 @@ from .arguments import arguments, maurer_budget
 def mcallester_he(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """risk + sqrt((kl + log(1/delta) + log n + 2) / (2n - 1)): the form of He, Liu, Tao 2019.
 
+    Source: McAllester 2003, doi:10.1023/A:1021840411064; used by He, Liu and Tao 2019 (NeurIPS 32).
+
     >>> f"{mcallester_he(0.05, 120.5, 5000, 0.05):.5f}"
     '0.16577'
     """
@@ -25,6 +27,8 @@ def mcallester_he(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike
 
 def mcallester_loose(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """risk + sqrt((kl + log(1/delta) + (5/2) log n + 8) / (2n - 1)): Alquier's Theorem 3.1.
+
+    Source: McAllester 1999, doi:10.1145/307400.307435; Alquier 2024, arXiv:2110.11216.
 
     >>> f"{mcallester_loose(0.05, 120.5, 5000, 0.05):.5f}"
     '0.17361'
@@ -37,6 +41,8 @@ def mcallester_loose(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayL
 def mcallester_2003(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """risk + sqrt((kl + log(n/delta)) / (2(n - 1))), the textbook form; inf at n = 1.
 
+    Source: Shalev-Shwartz and Ben-David 2014, doi:10.1017/CBO9781107298019, Theorem 31.1.
+
     >>> f"{mcallester_2003(0.05, 120.5, 5000, 0.05):.5f}"
     '0.16491'
     """
@@ -46,6 +52,8 @@ def mcallester_2003(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLi
 
 def maurer_pinsker(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """risk + sqrt((kl + log(2 sqrt(n)/delta)) / 2n): `seeger` relaxed by Pinsker's inequality.
+
+    Source: Maurer 2004, arXiv:cs/0411099.
 
     >>> f"{maurer_pinsker(0.05, 120.5, 5000, 0.05):.5f}"
     '0.16333'

@@ -15,6 +15,8 @@ from .arguments import arguments, maurer_budget, outward
 def seeger(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """sup {p : kl(risk || p) <= c}, the tightest of its family; rounded up, at most 1.
 
+    Source: Seeger 2002 (JMLR 3, 233-269); with log(2 sqrt(n)): Maurer 2004, arXiv:cs/0411099.
+
     >>> f"{seeger(0.05, 120.5, 5000, 0.05):.5f}"
     '0.11501'
     """
@@ -24,6 +26,8 @@ def seeger(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Ar
 
 def quadratic(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """(sqrt(risk + c/2) + sqrt(c/2))^2: of order 1/n where the risk is near 0.
+
+    Source: Perez-Ortiz, Rivasplata, Shawe-Taylor, Szepesvari 2021, arXiv:2007.12911.
 
     >>> f"{quadratic(0.05, 120.5, 5000, 0.05):.5f}"
     '0.13251'
@@ -37,6 +41,8 @@ def tolstikhin_seldin_simple(
     risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike
 ) -> Array:
     """risk + sqrt(2 risk c) + 2c, never below `quadratic`.
+
+    Source: Tolstikhin and Seldin 2013 (NeurIPS 26).
 
     >>> f"{tolstikhin_seldin_simple(0.05, 120.5, 5000, 0.05):.5f}"
     '0.15206'

@@ -23,6 +23,8 @@ def thiemann(
     `lam` may be chosen after looking at the data, at no cost; None takes the best one,
     `thiemann_lambda`, where the bound equals `quadratic`.
 
+    Source: Thiemann, Igel, Wintenberger, Seldin 2017, arXiv:1608.05610.
+
     >>> f"{thiemann(0.05, 120.5, 5000, 0.05):.5f}"
     '0.13251'
     """
@@ -40,6 +42,8 @@ def thiemann(
 
 def thiemann_lambda(risk: ArrayLike, kl: ArrayLike, n: ArrayLike, delta: ArrayLike) -> Array:
     """lambda* = 2 / (sqrt(2 risk / c + 1) + 1), in (0, 1]: the minimiser of `thiemann`.
+
+    Source: Thiemann, Igel, Wintenberger, Seldin 2017, arXiv:1608.05610.
 
     >>> f"{thiemann_lambda(0.05, 120.5, 5000, 0.05):.5f}"
     '0.62268'

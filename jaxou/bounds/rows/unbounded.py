@@ -28,6 +28,8 @@ def sub_gaussian(
     The proxy bounds E exp(t (E loss - loss)) <= exp(s^2 t^2 / 2) for every parameter. (A squared
     loss with a Gaussian residual has none on both sides; `second_moment` fits it.)
 
+    Source: Alquier 2024, arXiv:2110.11216 (unbounded losses).
+
     >>> f"{sub_gaussian(1.5, 20.0, 5000, 0.05, catoni_lambda=500, variance_proxy=1.0):.5f}"
     '1.59599'
     """
@@ -54,6 +56,8 @@ def second_moment(
 
     `moment` is m2 = E_Q E[loss^2] under the data's law, or an upper bound on it. Rests on
     E exp(-t loss) <= exp(-t E loss + t^2 E loss^2 / 2) for t >= 0.
+
+    Derived in the module from E exp(-t loss) <= exp(-t E loss + t^2 E loss^2 / 2), t >= 0.
 
     >>> f"{second_moment(1.5, 20.0, 5000, 0.05, catoni_lambda=500, moment=4.0):.5f}"
     '1.74599'
@@ -83,6 +87,8 @@ def gaussian_residual(
     E exp(-t residual^2 / 2) = (1 + t s^2)^(-1/2) is exact, so this is below `second_moment` (whose
     moment is 3/4 s^4). `residual_variance` = s^2 bounds the variance for *every* parameter: the
     exponent is convex in s^2, and its mean over the posterior would not do.
+
+    Derived in the module from the exact exponent of a Gaussian residual's square.
 
     >>> f"{gaussian_residual(1.5, 20.0, 5000, 0.05, catoni_lambda=500, residual_variance=3.0):.5f}"
     '1.73417'
@@ -114,6 +120,8 @@ def chi_square(
     posterior from the prior, which is at least exp(KL) - 1. `variance` bounds the variance of the
     loss; 1/4 serves every loss in [0, 1]. Between Gaussians chi2 is infinite unless
     2 S_posterior^-1 > S_prior^-1.
+
+    Source: Alquier and Guedj 2018, arXiv:1610.07193.
 
     >>> f"{chi_square(0.05, 3.0, 5000, 0.05):.5f}"
     '0.11325'

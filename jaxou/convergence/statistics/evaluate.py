@@ -116,7 +116,14 @@ def judged(
     fitted: bool,
     laws: Joint | None,
 ) -> Findings:
-    """P-values and the family's decision from (value, standard error) by `id(statistic)`."""
+    """P-values and the family's decision from (value, standard error) by `id(statistic)`.
+
+    >>> from .mean import MeanChi2
+    >>> mean = MeanChi2()
+    >>> found = judged((mean,), {id(mean): (3.84, 0.0)}, 100, 1, False, None)
+    >>> round(found["mean"].p_value, 3)
+    0.05
+    """
     reasons = {id(s): _reason(s, n, r, fitted) for s in statistics}
     tests = []
     for s in statistics:

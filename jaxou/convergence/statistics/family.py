@@ -61,7 +61,14 @@ def min_p(p_values: Any, joint: Joint | None = None) -> Family:
 
 
 def smallest_p_law(joint: Joint, use: np.ndarray | None = None) -> np.ndarray:
-    """The smallest p-value of every replicate, from the ranks of its values."""
+    """The smallest p-value of every replicate, from the ranks of its values.
+
+    >>> from .mean import MeanChi2
+    >>> from .simulated import joint_null
+    >>> law = smallest_p_law(joint_null((MeanChi2(),), 200, 1, replicates=50))
+    >>> law.shape, bool(0 < law.min() <= law.max() < 1)
+    ((50,), True)
+    """
     values = np.asarray(joint.values, np.float64)
     count = len(values)
     order = values.argsort(axis=0).argsort(axis=0)

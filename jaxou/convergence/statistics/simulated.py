@@ -79,6 +79,10 @@ def joint_null(
     """Simulate all statistics together on the same draws; the same call gives the same numbers.
 
     `draws` per replicate: `draws_of(n, r)` if None. Results are kept for the next call.
+
+    >>> from .mean import MeanChi2
+    >>> joint_null((MeanChi2(),), 200, 1, replicates=50).values.shape
+    (50, 1)
     """
     draws = draws_of(n, r, fitted) if draws is None else draws
     able = tuple(s for s in statistics if s.fewest(r) <= draws and not (fitted and s.about_moments))

@@ -17,6 +17,13 @@ class TotalVariance(AbstractMoments):
     """value = sum |z|^2, exactly chi-square with n r degrees of freedom; both tails count.
 
     The most powerful test of a factor that is common to all variances. It uses the claimed mean.
+
+    >>> import jax
+    >>> from .evaluate import evaluate
+    >>> z = jax.random.normal(jax.random.key(0), (1000, 2))
+    >>> found = [evaluate((TotalVariance(),), s * z, joint=False) for s in (1.0, 1.2)]
+    >>> [test["total variance"].p_value < 1e-4 for test in found]
+    [False, True]
     """
 
     name: ClassVar[str] = "total variance"
@@ -46,6 +53,11 @@ def energy_chi2(whitened: Float[Array, "n rank"]) -> tuple[Scalar, Scalar]:
     """(sum |z|^2, two-sided p-value): chi-square with n x rank degrees of freedom, exactly.
 
     The most powerful test of a factor that is common to all variances.
+
+    >>> import jax
+    >>> z = jax.random.normal(jax.random.key(0), (1000, 2))
+    >>> float(energy_chi2(z)[1]) > 1e-4 > float(energy_chi2(1.2 * z)[1])
+    True
     """
     n, rank = whitened.shape
     statistic = jnp.sum(whitened**2)

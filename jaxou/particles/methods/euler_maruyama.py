@@ -76,6 +76,15 @@ class EulerMaruyama(AbstractStepper):
 
     Takes a `PotentialStage` too, with noise that may depend on the state (in the sense of Ito), and
     schedules. Weak order 1.
+
+    >>> import jax, jaxou as ou
+    >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
+    ...                  steps=50)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([0.0], 0.0))
+    >>> run = ou.simulate(chain, particles=500, key=jax.random.key(0), method=EulerMaruyama())
+    >>> gap = EulerMaruyama().steady_law(stage).covariance - stage.stationary().covariance
+    >>> run.final.shape, bool(abs(gap[0, 0]) < 1e-12), EulerMaruyama(substeps=4).weak_order
+    ((500, 1), True, 1.0)
     """
 
     substeps: Float[Array, ""]

@@ -53,6 +53,14 @@ class Moments(AbstractObserver):
     """Keep mean and covariance at every save point.
 
     `covariance=False` keeps variances only, memory O(saves x d); None decides by size.
+
+    >>> import jax, jaxou as ou
+    >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
+    ...                  steps=50)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([0.0], 0.0))
+    >>> run = ou.simulate(chain, particles=500, key=jax.random.key(0), save=5, observe=Moments())
+    >>> run.moments.mean.shape, run.moments.covariance.shape, float(run.moments.mean[0, 0])
+    ((6, 1), (6, 1, 1), 0.0)
     """
 
     covariance: bool | None = eqx.field(static=True, default=None)

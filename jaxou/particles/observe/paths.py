@@ -8,7 +8,16 @@ from .base import AbstractObserver
 
 
 class Paths(AbstractObserver):
-    """Keep the first `count` particles at every save point, as `run.paths` (saves, count, d)."""
+    """Keep the first `count` particles at every save point, as `run.paths` (saves, count, d).
+
+    >>> import jax, jaxou as ou
+    >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
+    ...                  steps=50)
+    >>> chain = ou.Chain([stage], initial=ou.Gaussian([0.0], 0.0))
+    >>> run = ou.simulate(chain, particles=500, key=jax.random.key(0), save=5, observe=Paths(3))
+    >>> run.paths.shape, bool((run.paths[-1] == run.final[:3]).all())
+    ((6, 3, 1), True)
+    """
 
     count: int = eqx.field(static=True)
     exact: ClassVar[bool] = True

@@ -75,6 +75,11 @@ def read_snapshots(directory: str | Path) -> SnapshotRecord:
     """The particles that a run with `observe=ou.Snapshots(directory)` wrote.
 
     Raises `ValueError` where there are none, or where the run did not finish.
+
+    >>> read_snapshots("no/such/place")
+    Traceback (most recent call last):
+    ...
+    ValueError: ...
     """
     return SnapshotRecord(directory)
 
