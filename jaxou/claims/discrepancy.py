@@ -47,8 +47,8 @@ def finding(outcomes: list[str]) -> Finding:
 def decides(found: Correlation, strength: float) -> str:
     """Whether a rank correlation is shown to be above `strength`, shown to be below, or neither.
 
-    >>> decides(Correlation(0.9, 0.8, 0.95, 100), 0.5), decides(Correlation(0.1, 0.0, 0.2, 100), 0.5)
-    ('shown', 'refuted')
+    >>> [decides(Correlation(*x, 100), 0.5) for x in ((0.9, 0.8, 0.95), (0.1, 0.0, 0.2))]
+    ['shown', 'refuted']
     """
     return within(-found.upper, -found.lower, -strength)
 
