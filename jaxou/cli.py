@@ -146,11 +146,44 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 
 def _prepare_process() -> None:
-    """For this process only: one BLAS thread (faster and calmer on few cores) and float64."""
+    """For this process only: one BLAS thread (faster and calmer on few cores), float64, and
+    compiled programs kept for the next command."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    programs = _programs_folder()
+    if programs is not None:
+        jax.config.update("jax_compilation_cache_dir", str(programs))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _programs_folder() -> Path | None:
+    """Where compiled programs are kept: one folder per kind of processor, or None if not at all.
+
+    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0 keeps nothing.
+    """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return None  # jax reads it itself
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "jaxou" / f"programs-{_processor()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _processor() -> str:
+    """Eight digits that differ where machine code may: a home folder can serve many machines."""
+    import hashlib
+    import platform
+
+    text = platform.machine() + platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        text += next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 # ---- parsing with tyro, but with errors of one line
@@ -261,7 +294,10 @@ def _version() -> str:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], Any]]:
-    """Yield `step(title)`, a context manager: a spinner on a terminal, plain lines elsewhere."""
+    """Yield `step(title)`, a context manager: a spinner on a terminal, plain lines elsewhere.
+
+    It gives a function that takes sentences about what was found, shown when the step is done.
+    """
     import time
 
     from rich.console import Console
@@ -269,17 +305,19 @@ def _progress() -> Iterator[Callable[[str], Any]]:
     console = Console(stderr=True, highlight=False)
 
     @contextlib.contextmanager
-    def step(title: str) -> Iterator[None]:
-        start = time.perf_counter()
+    def step(title: str) -> Iterator[Callable[[str], None]]:
+        start, found = time.perf_counter(), []
         if console.is_terminal:
             with console.status(f"{title} ..."):
-                yield
+                yield found.append
             console.print(
                 f"[green]✓[/green] {title} [dim]{time.perf_counter() - start:.1f} s[/dim]"
             )
         else:
             print(f"{title} ...", file=sys.stderr, flush=True)
-            yield
+            yield found.append
             print(f"    {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
+        for sentence in found:
+            console.print(f"    {sentence}", markup=False)
 
     yield step

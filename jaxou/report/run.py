@@ -111,10 +111,10 @@ def _timed(step: Step, seconds: dict[str, float]) -> Step:
     """`step`, and the time that each phase took."""
 
     @contextmanager
-    def timed(title: str) -> Iterator[None]:
+    def timed(title: str) -> Iterator[Any]:
         begin = time.perf_counter()
-        with step(title):
-            yield
+        with step(title) as say:
+            yield say
         seconds[title] = time.perf_counter() - begin
 
     return timed

@@ -220,3 +220,28 @@ def test_help_and_complaints_do_not_import_jax():
             [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60
         )
         assert f"code {status}" in done.stdout and "heavy []" in done.stdout, done
+
+
+def test_programs_are_kept_where_the_user_says(tmp_path, monkeypatch):
+    from jaxou import cli
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    folder = cli._programs_folder()
+    assert folder.is_dir() and folder.parent == tmp_path / "jaxou"
+    assert folder == cli._programs_folder()
+    # jax's own variable wins, and a place that cannot be written is done without
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert cli._programs_folder() is None
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    assert cli._programs_folder() is None
+
+
+def test_what_is_found_is_shown_with_its_step(capsys):
+    from jaxou import cli
+
+    with cli._progress() as step, step("Training") as say:
+        say("test error: 6.0 %")
+    said = capsys.readouterr().err
+    assert said.index("Training") < said.index("test error: 6.0 %")

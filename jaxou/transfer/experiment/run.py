@@ -32,7 +32,8 @@ def run_experiment(
 ) -> Experiment:
     """Pre-train, fine-tune, compare with theory, bound and certify.
 
-    `step(title)` surrounds each phase; finished phases are kept in the folder `cache`, unless None.
+    `step(title)` surrounds each phase and may give a function for sentences about it; finished
+    phases are kept in the folder `cache`, unless None.
     """
     store = Cache(cache)
     numbers: Numbers = {}
@@ -40,9 +41,17 @@ def run_experiment(
         "steps": {n: np.array(models.snapshot_steps(config, n)) for n in models.STAGES}
     }
 
-    def phase(name: str, title: str, compute: Callable[[], tuple[Numbers, Arrays]]) -> None:
-        with step(title):
+    def phase(
+        name: str,
+        title: str,
+        compute: Callable[[], tuple[Numbers, Arrays]],
+        tell: Callable[[Numbers], list[str]] = lambda found: [],
+    ) -> None:
+        with step(title) as say:
             found, arrays[name] = store.phase(name, compute)
+            if say is not None:
+                for sentence in tell(found):
+                    say(sentence)
         numbers.update({name: found} if name in NESTED else found)
 
     with step("Reading MNIST and UCI digits"):
@@ -61,6 +70,7 @@ def run_experiment(
         "sgd",
         f"Running SGD {config.replicas} times through both stages",
         lambda: models.run_sgd(config, data, optima),
+        _test_error,
     )
     phase(
         "theory",
@@ -80,7 +90,7 @@ def run_experiment(
         fresh = laws.simulate_particles(config, training) if run is None else run
         return verdicts.judge(config, fresh, training, numbers["theory"]), {}
 
-    phase("verdicts", "Judging convergence", judge)
+    phase("verdicts", "Judging convergence", judge, _verdicts)
     phase(
         "sgd_seen",
         "Comparing real SGD with the theory",
@@ -113,6 +123,15 @@ def run_experiment(
     )
     generator = str(jax.random.key_impl(jax.random.key(config.seed)))
     return Experiment(numbers, arrays, store.reused, generator)
+
+
+def _test_error(found: Numbers) -> list[str]:
+    error = found["finetune"]["target_test_error"]
+    return [f"test error on the target: {error['mean']:.1%} (± {error['standard_error']:.2%})"]
+
+
+def _verdicts(found: Numbers) -> list[str]:
+    return [f"{name}: {found[name]['plain']}" for name in models.STAGES]
 
 
 NESTED = {"sgd", "theory", "particles", "verdicts", "sgd_seen", "certificates"}
