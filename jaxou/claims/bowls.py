@@ -26,6 +26,8 @@ TARGET = dict(
 """Curvature and noise that do not commute; minima about three standard deviations apart."""
 
 BATCH = 8
+LOOKS = 24
+"""How often a run is looked at."""
 SMALL = 0.02
 """Learning rate x largest curvature at which steps are small."""
 
@@ -49,14 +51,18 @@ def stage(bowl: dict[str, Any], product: float, relaxations: float | int, **chan
     return Stage(**settings)
 
 
-def followed(stages: list[Stage], initial: Gaussian, particles: int, key: Any, save: Any = 1):
-    """Particles stepped one by one through the stages: SGD's chain with Gaussian noise."""
+def followed(stages: list[Stage], initial: Gaussian, particles: int, key: Any):
+    """Particles stepped one by one through two stages: SGD's chain with Gaussian noise.
+
+    The second is looked at `LOOKS` times. One shape for all runs: the engine compiles once.
+    """
+    first, second = stages
     return simulate(
-        Chain(stages, initial=initial),
+        Chain([first, second], initial=initial),
         particles=particles,
         key=key,
         method=EulerMaruyama(),
-        save=save,
+        save=(1, LOOKS),
         progress=False,
     )
 

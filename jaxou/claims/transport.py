@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ..laws import Gaussian
-from ..particles import EulerMaruyama, simulate
 from ..stages import Chain, Stage
+from . import diabetes
 from .bowls import (
     BATCH,
     SMALL,
@@ -25,7 +24,7 @@ from .bowls import (
 from .claim import Case, Claim, case_table, conditions, judge, within
 from .config import ClaimsConfig
 from .distances import BINS, Interval, binned_kl
-from .wells import double_well
+from .wells import crossed
 
 SENTENCE = "Fine-tuning transports the pre-trained law to another Maxwell-Boltzmann law."
 PRETRAIN, FINETUNE = 12, 12
@@ -77,9 +76,7 @@ def _bowls(config: ClaimsConfig, level: float, add: Any):
     """Two bowls: Q_S before, every law on the way, Q_T after, and how soon."""
     first, second = stage(SOURCE, SMALL, PRETRAIN), stage(TARGET, SMALL, FINETUNE)
     start = Gaussian(np.zeros(3), np.eye(3))
-    run = followed(
-        [first, second], start, config.particles, key_of(config.seed, 21), save=(1, 2 * FINETUNE)
-    )
+    run = followed([first, second], start, config.particles, key_of(config.seed, 21))
     source, target = first.gibbs(), second.gibbs()
     before, after = end_kl(run, source, level, 0), end_kl(run, target, level)
     add("before fine-tuning: the source's law", "", True, before)
@@ -134,9 +131,7 @@ def _flat(config: ClaimsConfig, level: float, add: Any) -> dict[str, Any]:
     start = Gaussian(np.zeros(3), np.eye(3))
     other = Chain([first.replace(batch_size=2 * BATCH), second], initial=start)
     law = other.law(stage=1, step=second.steps)
-    run = followed(
-        [first, second], start, config.particles, key_of(config.seed, 22), save=(1, 2 * FINETUNE)
-    )
+    run = followed([first, second], start, config.particles, key_of(config.seed, 22))
     found = end_kl(run, law, level)
     words = "a direction that the target neither curves nor shakes, where the source's law remains"
     add("flat target: against the same fine-tuning after another pre-training", words, False, found)
@@ -146,41 +141,23 @@ def _flat(config: ClaimsConfig, level: float, add: Any) -> dict[str, Any]:
 
 def _wells(config: ClaimsConfig, level: float, add: Any) -> None:
     """From the right well of an even loss to one whose left well is deeper, warm and cold."""
-    start = Gaussian(np.ones(1), 0.01 * np.eye(1))
     for k, (temperature, words) in enumerate(
         ((WARM, "a barrier of about T to the better minimum"),
          (COLD, "a barrier of 10 T to the better minimum"))
     ):  # fmt: skip
-        stages = [double_well(temperature, steps=300), double_well(temperature, TILT)]
-        run = simulate(
-            Chain(stages, initial=start),
-            particles=config.particles,
-            key=key_of(config.seed, 23, k),
-            method=EulerMaruyama(),
-            progress=False,
-        )
-        counts = bins_of(stages[1].gibbs(), run.final, BINS)
+        law, points = crossed(temperature, TILT, config.particles, key_of(config.seed, 23, k))
+        counts = bins_of(law, points, BINS)
         add(f"double well, {words}", words, False, binned_kl(counts, level))
 
 
 def _real(config: ClaimsConfig, level: float, add: Any) -> dict[str, Any]:
-    """Real SGD from one sex of the diabetes data to the other, seven relaxation times each."""
-    from ..transfer import RealSGD, least_squares_moments
-    from ..transfer.experiment.diabetes import WEIGHT_DECAY, domains, squared_error
-
-    eta, data = 0.05 if config.quick else 0.01, domains()
-    found = [
-        least_squares_moments(*one, learning_rate=eta, batch_size=BATCH, weight_decay=WEIGHT_DECAY)
-        for one in data
-    ]
-    low = [float(np.linalg.eigvalsh(np.asarray(f.hessian))[0]) + WEIGHT_DECAY for f in found]
-    stages = [f.stage(round(7 / (eta * a))) for f, a in zip(found, low, strict=True)]
-    source = stages[0].gibbs()
-    chain = Chain([stages[0].replace(steps=round(1 / eta)), stages[1]], initial=source)
-    method = RealSGD(jnp.zeros(len(source.mean)), squared_error, [tuple(one) for one in data])
-    run = simulate(
-        chain, particles=config.replicas, key=key_of(config.seed, 24), method=method, progress=False
-    )
+    """Real SGD from one sex of the diabetes data to the other, seven relaxation times."""
+    eta = 0.05 if config.quick else 0.01
+    found = diabetes.stages(eta)
+    source, target = (law.gibbs() for law in found)
+    steps = diabetes.steps(found[1], 7)
+    chain = diabetes.chain(found, source, round(1 / eta), steps)
+    run = diabetes.followed(chain, config.replicas, key_of(config.seed, 24))
     words = f"real SGD on diabetes at eta = {eta:g}"
-    add(f"{words}: the target's Gibbs law", words, False, end_kl(run, stages[1].gibbs(), level))
-    return {"real_apart": float(stages[1].gibbs().kl(source))}
+    add(f"{words}: the target's Gibbs law", words, False, end_kl(run, target, level))
+    return {"real_apart": float(target.kl(source))}

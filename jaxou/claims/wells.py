@@ -6,9 +6,12 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from ..stages import PotentialStage, Temperature
+from ..laws import Gaussian
+from ..particles import EulerMaruyama, simulate
+from ..stages import Chain, PotentialStage, Temperature
 
 
 class Tilted(eqx.Module):
@@ -26,3 +29,16 @@ def double_well(temperature: float, tilt: float = 0.0, **changes: Any) -> Potent
     return PotentialStage(
         Tilted(jnp.asarray(float(tilt))), noise=Temperature(temperature), **settings
     )
+
+
+def crossed(temperature: float, tilt: float, particles: int, key: Any) -> tuple[Any, Any]:
+    """(law, points): particles from the right well of the even loss, at the end of a tilted one."""
+    stages = [double_well(temperature, steps=300), double_well(temperature, tilt)]
+    run = simulate(
+        Chain(stages, initial=Gaussian(np.ones(1), 0.01 * np.eye(1))),
+        particles=particles,
+        key=key,
+        method=EulerMaruyama(),
+        progress=False,
+    )
+    return stages[1].gibbs(), run.final
