@@ -88,3 +88,13 @@ plt.show()
 verdict = ou.verdict(run, training)
 print(verdict)
 assert verdict.decision == "consistent"
+
+# %% [markdown]
+# ## What you have seen
+#
+# - SGD near a minimum settles into a cloud whose shape is known, and which is a little wider than
+#   the one of the differential equation.
+# - The law at every step is known too, and simulated particles agree with it.
+#
+# **Where to go next.** A second stage, fine-tuning: `02_two_stages`. When the cloud is not the one
+# of statistical physics: `03_not_gibbs`.
