@@ -77,7 +77,9 @@ def examine(config: ClaimsConfig, folder: Path) -> Claim:
         sentence=SENTENCE,
         experiment=(
             f"{config.pairs} linear-Gaussian domain pairs ({config.samples} target samples each) "
-            f"and {sets['images']['gap'].shape[1]} pairs of digit domains, fine-tuned by real SGD; "
+            f"and {sets['images']['gap'].shape[1]} pairs of digit domains ({lost} of the "
+            f"{config.image_pairs} drawn ask for more images of one digit than there are, or have "
+            "no finite discrepancy), fine-tuned by real SGD; "
             "Spearman correlation of 2 KL(Q_T || Q_S) with the measured gap, N_T held fixed; "
             f"'decides' means above {config.strength:g}, {100 * (1 - config.level):g} % for all"
         ),

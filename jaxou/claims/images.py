@@ -62,7 +62,8 @@ def study_of(config: ClaimsConfig, steps: int) -> Study:
 def measure(config: ClaimsConfig, folder: Path) -> tuple[dict[str, np.ndarray], int, list[int]]:
     """(name -> (durations, pairs), pairs left out, durations); a killed call goes on where it was.
 
-    A pair is left out of all durations if a number of it is not finite in one of them.
+    A pair is left out of all durations if a number of it is missing or not finite in one of them:
+    large samples of very uneven digits ask for more images of a digit than there are.
     """
     durations = list(QUICK_STEPS if config.quick else STEPS)
     tables = []
