@@ -48,6 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[name][0](rest)
     except ConfigError as error:
         return _complain(f"jaxou {name}", str(error))
+    except ImportError as error:
+        if "jaxou[" not in str(error):  # not an extra: something is broken, and its trace helps
+            raise
+        print(f"jaxou {name}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"jaxou {name}: interrupted; the same command resumes", file=sys.stderr)
         return 130
