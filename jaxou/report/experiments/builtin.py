@@ -120,7 +120,8 @@ def _train(model, x, y, key, steps, weight_decay):
     def body(k, carry):
         w, state = carry
         rows = jax.random.randint(jax.random.fold_in(key, k), (64,), 0, x.shape[0])
-        change, state = optimiser.update(jax.grad(loss)(w, rows), state, w)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
+            change, state = optimiser.update(jax.grad(loss)(w, rows), state, w)
         return optax.apply_updates(w, change), state
 
     start = (weights, optimiser.init(weights))
