@@ -4,8 +4,6 @@ The loss is a bowl everywhere, so nothing but the step size and the noise's depe
 parameters separates real SGD from the Ornstein-Uhlenbeck process.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

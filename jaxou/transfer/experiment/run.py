@@ -1,7 +1,5 @@
 """The phases of the experiment, in order; each can be read back from a cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
