@@ -64,20 +64,20 @@ for name, noise in NOISES.items():
     print(f"   {ou.irreversibility(stage).sentence}")
 
 # %% [markdown]
-# Only the first law is a Gibbs law of the loss. The second ignores the loss altogether: a round
+# The ellipses hold 50, 90 and 99 % of the particles, on the same scale in all four pictures. Only
+# the first law is a Gibbs law of the loss. The second ignores the loss altogether: a round
 # cloud in a long bowl. The third is a Gibbs law, but of another landscape. The fourth is no
 # equilibrium at all: the cloud stands still, and inside it the particles circulate.
 
 # %%
 with plots.style():
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4))
-    for ax, (name, noise) in zip(axes.flat, NOISES.items(), strict=True):
+    figure, axes = plt.subplots(1, 4, figsize=(11, 4.6), sharex=True, sharey=True)
+    for ax, (name, noise) in zip(axes, NOISES.items(), strict=True):
         report = ou.irreversibility(bowl(noise))
-        law = report.current.law
-        plots.current(
-            law.mean, law.covariance, report.current.antisymmetric, kind="quiver", points=11, ax=ax
-        )
-        ax.set_title(name)
+        law, turning = report.current.law, report.current.antisymmetric
+        plots.current(law.mean, law.covariance, turning, kind="quiver", points=11, ax=ax)
+        ax.set(xlim=(-0.16, 0.16), ylim=(-0.3, 0.3), aspect="equal", title=name)
+        ax.title.set_fontsize(9)
 plt.show()
 
 # %% [markdown]

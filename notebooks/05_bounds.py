@@ -71,8 +71,9 @@ print(ou.bounds.dominance(bound))
 # %% [markdown]
 # ## What is the price made of?
 #
-# Twice the KL is a sum of terms: how far the mean moved, how the spread changed. Each stage has
-# its own.
+# The KL is a sum of terms: how far the mean moved (SHIFT), how the spread changed (TRACE, LOGDET,
+# and DIM, the number of weights). Below the line is what every bound of this kind pays: for the
+# confidence, and for the number of examples.
 
 # %%
 share = float(bound.target.terms.shift / (2 * bound.target.kl))
@@ -80,6 +81,7 @@ print(f"the shift of the mean is {100 * share:.0f} % of the price of fine-tuning
 with plots.style():
     figure, ax = plt.subplots(figsize=(7, 4.2))
     plots.bound_terms(bound, ax=ax)
+    ax.legend()
 plt.show()
 
 # %% [markdown]
