@@ -194,6 +194,16 @@ def _plot(options: argparse.Namespace, prepare: Callable[[], None]) -> int:
     return 0
 
 
+def _report(options: argparse.Namespace, prepare: Callable[[], None]) -> int:
+    from jaxou.studies import collect, write_tables
+    from jaxou.studies.page import write_report
+
+    results = collect(options.out)
+    write_tables(options.out, results)
+    print(write_report(results, options.out))
+    return 0
+
+
 def _list(options: argparse.Namespace, prepare: Callable[[], None]) -> int:
     from jaxou.studies import ready
 
@@ -239,6 +249,7 @@ ACTIONS: dict[str, tuple[Callable[[argparse.Namespace, Callable[[], None]], int]
     "status": (_status, "say what is computed, what failed and why, what is missing"),
     "collect": (_collect, "write all cells as one table, CSV and Parquet"),
     "plot": (_plot, "draw the study's figures into DIR/figures"),
+    "report": (_report, "write DIR/report.html: figures, a table that can be sorted, settings"),
     "list": (_list, "name the studies that come along"),
     "show": (_show, "print the TOML of a study that comes along"),
 }

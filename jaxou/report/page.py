@@ -1,10 +1,15 @@
-"""Pieces of a self-contained HTML page: no script, no address, images inside."""
+"""Pieces of a self-contained HTML page: images inside, no address, one small script that sorts.
+
+Sections are listed at the top, a figure fills the window when it is clicked, and a click on a
+column's head sorts its table. Without scripts all of it can still be read.
+"""
 
 from __future__ import annotations
 
 import base64
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
@@ -15,14 +20,19 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 def page(title: str, lead: str, sections: Iterable[str], foot: str) -> str:
     """The whole page; every part is HTML already, except `title`."""
+    body = "\n".join(sections)
+    places = re.findall(r'<section id="([^"]*)"><h2>(.*?)</h2>', body)
+    links = "".join(f'<a href="#{place}">{words}</a>' for place, words in places)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=html.escape(title), lead=lead, body="\n".join(sections), foot=foot
+        title=html.escape(title), lead=lead, links=links, body=body, foot=foot
     )
 
 
 def section(title: str, *parts: str) -> str:
     """A heading and what follows it."""
-    return f"<section><h2>{html.escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+    place = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    start = f'<section id="{place}"><h2>{html.escape(title)}</h2>\n'
+    return start + "\n".join(parts) + "\n</section>"
 
 
 def paragraph(text: str) -> str:
@@ -46,12 +56,13 @@ def cards(items: Iterable[tuple[str, str, str]]) -> str:
 
 
 def figure(png: bytes | None, alt: str, caption: str) -> str:
-    """An inline picture with its caption; nothing if it was not drawn."""
+    """An inline picture that a click enlarges, with its caption; nothing if it was not drawn."""
     if png is None:
         return ""
     data = base64.b64encode(png).decode()
     return (
-        f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+        f'<figure><label><input type="checkbox" aria-label="enlarge: {html.escape(alt)}">'
+        f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}"></label>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
@@ -110,4 +121,4 @@ def percent(value: Any, digits: int = 1) -> str:
 def _cell(cell: Any) -> str:
     if isinstance(cell, str) or cell is None:
         return f"<td>{html.escape(cell or '–')}</td>"
-    return f'<td class="n">{html.escape(number(cell))}</td>'
+    return f'<td class="n" data-value="{float(cell)!r}">{html.escape(number(cell))}</td>'
