@@ -154,6 +154,11 @@ def bootstrap(
     noisy = noise_product(model, loss, data, trainable=trainable, chunk=chunk)
     decay = as_number(weight_decay, "weight_decay")
     clip = "clip" if negative == "clip" else "keep"
+    if function is None and settings:
+        raise TypeError(
+            f"bootstrap() does not know {', '.join(sorted(settings))}; settings of the stage need "
+            "function(stage), and structure or rank are not among them: all matrices are dense"
+        )
     settings = _as_arrays({**hyper, "weight_decay": decay, **settings})
 
     # the truth of the resampled world: the data's own A, and C over 1/n

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._check import as_float, as_number, refuse_unless, require_finite, show_value
@@ -124,6 +125,26 @@ class Fit(eqx.Module):
     lags: int = eqx.field(static=True)
     transitions: int = eqx.field(static=True)
     chain: _Chain
+
+    def __str__(self) -> str:
+        found, errors = (
+            [np.asarray(part) for part in (x.minimum, x.hessian, x.noise)]
+            for x in (_triple(self.stage), self.standard_errors)
+        )
+        (minimum, hessian, noise), (of_minimum, of_hessian, of_noise) = found, errors
+        size, lines = len(minimum), [f"{self.transitions:,} steps of SGD, parameter by parameter:"]
+        for k in range(min(size, 8)):
+            lines.append(
+                f"  {k}: minimum {minimum[k]:.4g} ± {of_minimum[k]:.2g}, curvature "
+                f"{hessian[k, k]:.4g} ± {of_hessian[k, k]:.2g}, noise {noise[k, k]:.4g} ± "
+                f"{of_noise[k, k]:.2g}"
+            )
+        if size > 8:
+            lines.append(f"  and {size - 8} more")
+        test = self.residual_test
+        if test is not None:
+            lines.append(f"  residuals forget the last {self.lags} steps: p = {test.p_value:.2g}")
+        return "\n".join(lines)
 
     def interval(self, level: ScalarLike = 0.95) -> tuple[StageErrors, StageErrors]:
         """Lower and upper ends for theta*, A and C, normal, each at `level` by itself."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._check import refuse_unless
 from .domains import CLASSES, FEATURES
 
 
@@ -36,12 +37,19 @@ class SoftmaxRegression(eqx.Module):
 def cross_entropy(model: Any, example: tuple[Any, Any]) -> Float[Array, ""]:
     """-log p(y | x) in nats for one example (x, y); weight decay is not part of it.
 
+    Labels y are 0 to classes - 1. Another label raises `ValueError`, or is NaN where it is traced.
+
     >>> example = (jnp.ones(64), jnp.asarray(3))
     >>> round(float(cross_entropy(SoftmaxRegression.zeros(), example)), 4)  # log 10
     2.3026
     """
     x, y = example
-    return -jax.nn.log_softmax(model(jnp.asarray(x)))[y]
+    logs = jax.nn.log_softmax(model(jnp.asarray(x)))
+    known = (y >= 0) & (y < logs.shape[0])  # indexing would take the nearest class
+    refuse_unless(known, f"label {y} must lie from 0 to {logs.shape[0] - 1}: number classes so")
+    # a factor of an entry that exists, so that the gradient is NaN too
+    entry = logs[jnp.clip(y, 0, logs.shape[0] - 1)]
+    return -entry * jnp.where(known, 1.0, jnp.nan).astype(logs.dtype)
 
 
 def loss01(model: Any, x: Any, y: Any) -> Float[Array, ""]:

@@ -63,6 +63,11 @@ def minimise(
     for step in range(max_steps + 1):
         value, gradient = _value_and_gradient(objective, vector)
         norm = jnp.linalg.norm(gradient)
+        if not jnp.isfinite(norm):
+            raise ValueError(
+                "the loss or its gradient is not finite: look for NaN or inf in data and model, "
+                "and for labels outside 0 to classes - 1"
+            )
         if norm <= tolerance:
             return Optimum(from_vector(model, vector, trainable), vector, value, norm, step)
         if factor is None or norm > 0.2 * last:

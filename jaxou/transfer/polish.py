@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._check import as_number, refuse_unless, show_value
 from .._typing import ScalarLike, Vector
 from ..curvature.parameters import from_vector, to_vector
 from .optimum import Objective, Optimum
@@ -37,11 +38,21 @@ def polish(
     >>> [round(float(x), 6) for x in found.vector]
     [0.5, 0.9]
     """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps={steps!r} must be an integer of 1 or more")
+    if not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"chunk={chunk!r} must be an integer of 1 or more")
+    decay = as_number(weight_decay, "weight_decay")
+    refuse_unless(decay >= 0, f"weight_decay={show_value(decay)} must not be negative")
     vector = to_vector(model, trainable)
     data = jax.tree.map(jnp.asarray, data)
-    decay = jnp.asarray(weight_decay, vector.dtype)
-    objective = Objective(model, loss, data, decay, trainable, chunk)
+    objective = Objective(model, loss, data, decay.astype(vector.dtype), trainable, chunk)
     vector, value, norm = _descend(objective, vector, steps)
+    refuse_unless(
+        jnp.isfinite(value) & jnp.isfinite(norm),
+        "the loss is not finite: look for NaN or inf in data and model, and for labels outside 0 "
+        "to classes - 1",
+    )
     return Optimum(from_vector(model, vector, trainable), vector, value, norm, steps)
 
 

@@ -134,3 +134,12 @@ def test_choices_are_checked():
         boot(minimum="moving")
     with pytest.raises(ValueError, match="at least 2"):
         boot(replicates=1)
+
+
+def test_what_it_does_not_know_is_named():
+    square = lambda model, example: 0.5 * jnp.sum((model - example) ** 2)
+    with pytest.raises(TypeError, match="does not know replicate, structure"):
+        curvature.bootstrap(
+            jnp.zeros(2), square, jnp.ones((5, 2)), key=jax.random.key(0), replicate=10,
+            structure="low_rank",
+        )  # fmt: skip

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxou.curvature import measure
 from jaxou.transfer import (
     SoftmaxRegression,
     accuracy,
@@ -121,3 +122,36 @@ def test_replicas_refuse(change, message, key):
     settings = dict(learning_rate=0.1, batch_size=2, steps=6, key=key, starts=np.zeros((3, 2)))
     with pytest.raises(ValueError, match=message):
         sgd_replicas(jnp.zeros(2), mean_loss, jnp.zeros((4, 2)), **{**settings, **change})
+
+
+@pytest.mark.parametrize("label", [10, -1])
+def test_labels_that_do_not_exist_are_not_taken_for_others(label):
+    """Indexing would take the nearest class, and every later number would be about it."""
+    from jaxou.transfer import polish
+
+    model = SoftmaxRegression.zeros()
+    x = np.random.default_rng(0).uniform(size=(20, 64))
+    y = np.arange(20) % 10
+    y[3] = label
+    with pytest.raises(ValueError, match=f"label {label} must lie from 0 to 9"):
+        cross_entropy(model, (x[3], int(y[3])))
+    for use in (
+        lambda: minimise(model, cross_entropy, (x, y)),
+        lambda: polish(model, cross_entropy, (x, y), steps=2),
+        lambda: measure(model, cross_entropy, (x, y)),
+    ):
+        with pytest.raises(ValueError, match="labels outside 0 to classes - 1"):
+            use()
+
+
+def test_polish_refuses_settings_with_advice():
+    from jaxou.transfer import polish
+
+    model, data = SoftmaxRegression.zeros(), (np.zeros((4, 64)), np.zeros(4, int))
+    for settings, message in (
+        ({"weight_decay": -1.0}, "weight_decay=-1 must not be negative"),
+        ({"steps": 0}, "steps=0 must be an integer"),
+        ({"chunk": 0}, "chunk=0 must be an integer"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            polish(model, cross_entropy, data, **settings)

@@ -22,7 +22,7 @@ class SGD(AbstractJump):
     ...                  steps=50)
     >>> chain = ou.Chain([stage], initial=ou.Gaussian([0.0], 0.0))
     >>> run = ou.simulate(chain, particles=4_000, key=jax.random.key(0), method=SGD())
-    >>> gap = run.final.var() / chain.law(step=50).covariance[0, 0] - 1
+    >>> gap = float(run.final.var()) / float(chain.law(step=50).covariance[0, 0]) - 1
     >>> run.final.shape, bool(abs(gap) < 4 * (2 / 4_000) ** 0.5)
     ((4000, 1), True)
     """
