@@ -152,6 +152,11 @@ def measure(
         _refuse_large(size)
     shared = {"trainable": trainable, "chunk": chunk}
     noisy = noise_product(model, loss, data, **shared)
+    refuse_unless(
+        jnp.all(jnp.isfinite(noisy.mean)),
+        "the mean gradient of the loss is not finite: look for NaN or inf in data and model, and "
+        "for labels outside 0 to classes - 1",
+    )
     bent = product_of(
         model, loss, data, kind=kind, output_loss=output_loss, predict=predict,
         resample=resample, samples=samples, key=key, **shared,
