@@ -82,6 +82,22 @@ def refuse_unless(condition: object, message: str) -> None:
         raise ValueError(message)
 
 
+def refuse_lost(what: str, *values: object) -> None:
+    """Refuse a loss, or its gradient, that is known not to be finite, and say where to look.
+
+    >>> refuse_lost("the loss", float("nan"))
+    Traceback (most recent call last):
+    ...
+    ValueError: the loss is not finite: look for NaN or inf in data and model, and for labels
+    outside 0 to classes - 1
+    """
+    if is_concrete(*values) and not all(np.isfinite(np.asarray(x)).all() for x in values):
+        raise ValueError(
+            f"{what} is not finite: look for NaN or inf in data and model, and for labels outside "
+            "0 to classes - 1"
+        )
+
+
 def show(value: object) -> str:
     """A number as people write it, for error messages: `0.6`, not `Array(0.6, dtype=float64)`."""
     array = np.asarray(value)

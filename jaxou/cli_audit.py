@@ -15,10 +15,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from jaxou._claims import COMMON, WORDS, choose, refuse_unpaid
 from jaxou._table import Table, TableError, nearest, read_table
+from jaxou.cli_parser import Parser
 from jaxou.config import ConfigError
 
 if TYPE_CHECKING:
@@ -41,13 +42,6 @@ examples:
   jaxou audit results.csv --risk err01 --kl-over-n "KL/n" --n 60000 --delta 0.025 \\
       --draws 150000 --delta-mc 0.01 --claimed cert01 --out audited.csv
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, complaining in the way of the house."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
 
 
 def run(arguments: Sequence[str], prepare: Callable[[], None]) -> int:
@@ -80,7 +74,7 @@ def run(arguments: Sequence[str], prepare: Callable[[], None]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str | None]]:
-    parser = _Parser(
+    parser = Parser(
         prog="jaxou audit",
         usage="jaxou audit FILE.csv [OPTIONS]",
         description=(

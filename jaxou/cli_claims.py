@@ -6,14 +6,14 @@ same command goes on). jax is imported only once the settings are known to be go
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jaxou.claims.config import NAMES, ClaimsConfig
+from jaxou.cli_parser import Parser
 from jaxou.config import ConfigError
 
 _NUMBERS = {
@@ -28,13 +28,6 @@ _NUMBERS = {
     "image_pairs": "random domain pairs of real images",
     "seed": "the only source of randomness",
 }
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, complaining in the way of the house."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
 
 
 def run(arguments: Sequence[str], prepare: Callable[[], None], progress: Any) -> int:
@@ -58,7 +51,7 @@ def parse(arguments: Sequence[str]) -> ClaimsConfig:
     >>> parse(["--quick", "--only", "rate", "dominance"]).only
     ('rate', 'dominance')
     """
-    parser = _Parser(
+    parser = Parser(
         prog="jaxou claims",
         description="Each sentence of the abstract with its experiment, figure, number, verdict.",
         allow_abbrev=False,

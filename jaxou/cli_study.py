@@ -13,8 +13,9 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from jaxou.cli_parser import Parser
 from jaxou.config import ConfigError
 
 _EPILOG = """\
@@ -27,13 +28,6 @@ examples:
   jaxou study resume mine                          what is missing; the same after any crash
   jaxou study collect mine && jaxou study plot mine
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse, complaining in the way of the house."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
 
 
 def run(arguments: Sequence[str], prepare: Callable[[], None]) -> int:
@@ -49,7 +43,7 @@ def run(arguments: Sequence[str], prepare: Callable[[], None]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="jaxou study",
         usage="jaxou study ACTION [OPTIONS]",
         description="Studies: an experiment over a design of its settings, cell by cell.",
@@ -57,7 +51,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", parser_class=Parser)
     for name, (_, words) in ACTIONS.items():
         sub = actions.add_parser(
             name, help=words, description=words.capitalize() + ".", allow_abbrev=False

@@ -6,10 +6,7 @@ import dataclasses
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +14,11 @@ import numpy as np
 
 from ..config import ConfigError
 from ..report import files
+from ..report.steps import Step, silent, versions
 from ..transfer.experiment.cache import Cache
 from .claim import Claim
 from .config import NAMES, ClaimsConfig
 from .page import write_page
-
-Step = Callable[[str], AbstractContextManager[Any]]
 
 
 def run_claims(config: ClaimsConfig, step: Step | None = None) -> str:
@@ -41,13 +37,13 @@ def run_claims(config: ClaimsConfig, step: Step | None = None) -> str:
         raise ValueError(
             "claims are computed in float64: jax.config.update('jax_enable_x64', True) before"
         )
-    step, out = step or _silent, config.out
+    step, out = step or silent, config.out
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"out = {out}: {error.strerror}") from None
-    versions = _versions()
-    folder = out / ".cache" / config.identity(*(f"{k} {v}" for k, v in versions.items()))
+    made_by = versions()
+    folder = out / ".cache" / config.identity(*(f"{k} {v}" for k, v in made_by.items()))
     cache = Cache(folder if config.resume else None)
     claims, seconds = [], {}
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -61,7 +57,7 @@ def run_claims(config: ClaimsConfig, step: Step | None = None) -> str:
     pictures, remark = _draw(claims, config)
     content = {
         "settings": config.as_dict(),
-        "versions": versions,
+        "versions": made_by,
         "claims": [_plain(claim) for claim in claims],
     }
     files.write_json(out / "claims.json", content)
@@ -133,18 +129,3 @@ def _draw(claims: list[Claim], config: ClaimsConfig) -> tuple[dict[str, bytes], 
     for name, png in pictures.items():
         files.write_bytes(config.out / "figures" / f"{name}.png", png)
     return pictures, ""
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("jaxou", "jax", "jaxlib", "numpy", "scikit-learn", "mlxtend"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "source tree" if name == "jaxou" else "absent"
-    return found
-
-
-@contextmanager
-def _silent(title: str) -> Iterator[None]:
-    yield

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._check import as_number, refuse_unless, show_value
+from .._check import as_number, refuse_lost, refuse_unless, show_value
 from .._typing import Matrix, Scalar, ScalarLike, Vector
 from ..linalg.algebra import as_matrix
 from ..linalg.factor import eigh
@@ -152,11 +152,7 @@ def measure(
         _refuse_large(size)
     shared = {"trainable": trainable, "chunk": chunk}
     noisy = noise_product(model, loss, data, **shared)
-    refuse_unless(
-        jnp.all(jnp.isfinite(noisy.mean)),
-        "the mean gradient of the loss is not finite: look for NaN or inf in data and model, and "
-        "for labels outside 0 to classes - 1",
-    )
+    refuse_lost("the mean gradient of the loss", noisy.mean)
     bent = product_of(
         model, loss, data, kind=kind, output_loss=output_loss, predict=predict,
         resample=resample, samples=samples, key=key, **shared,

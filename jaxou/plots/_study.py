@@ -55,9 +55,7 @@ def study_lines(
             low = _shown(y - half, y_scale)
             ax.fill_between(at, np.where(np.isfinite(low), low, y), y + half, alpha=0.18,
                             color=colours[shade], linewidth=0)  # fmt: skip
-    ax.set_xlabel(x_label)
-    ax.set_ylabel(y_label)
-    ax.set_title(title)
+    ax.set(xlabel=x_label, ylabel=y_label, title=title)
     if len(lines) > 1 or (lines and next(iter(lines)) not in ("", y_label)):
         ax.legend()
     return ax
@@ -103,9 +101,7 @@ def study_map(
                 markersize=13, linestyle="none",
                 label=f"lowest here: {z[row, column]:.3g}")  # fmt: skip
         ax.legend(loc="upper right", frameon=True)
-    ax.set_xlabel(x_label)
-    ax.set_ylabel(y_label)
-    ax.set_title(title)
+    ax.set(xlabel=x_label, ylabel=y_label, title=title)
     return ax
 
 
@@ -142,9 +138,7 @@ def study_scatter(
         bar = ax.figure.colorbar(cloud, ax=ax, label=colour_label)
         if named:
             bar.set_ticks(range(len(np.unique(words))), labels=np.unique(words).tolist())
-    ax.set_xlabel(x_label)
-    ax.set_ylabel(y_label)
-    ax.set_title(title)
+    ax.set(xlabel=x_label, ylabel=y_label, title=title)
     return ax
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig
 from . import files
 from .page import percent
+from .steps import Step, silent, versions
 from .story import tell
 from .tables import bound_bars, tables
-
-Step = Callable[[str], AbstractContextManager[Any]]
-
-_PACKAGES = ("jaxou", "jax", "jaxlib", "equinox", "numpy", "scikit-learn", "mlxtend", "matplotlib")
 
 
 def run_and_write(config: RunConfig, step: Step | None = None) -> str:
@@ -30,7 +26,7 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     from ..transfer.experiment import run_experiment
 
     seconds: dict[str, float] = {}
-    timed = _timed(step or _silent, seconds)
+    timed = _timed(step or silent, seconds)
     begin = time.perf_counter()
     out = config.out
     try:
@@ -41,12 +37,12 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
         raise ConfigError(f"out = {out}: {error.strerror}") from None
     files.write_text(out / "config.toml", config.to_toml())
 
-    versions = _versions()
+    made_by = versions()
     cache = None
     if config.resume:
-        cache = out / ".cache" / config.identity(*(f"{k} {v}" for k, v in versions.items()))
+        cache = out / ".cache" / config.identity(*(f"{k} {v}" for k, v in made_by.items()))
     result = run_experiment(config, timed, cache)
-    numbers = {"jaxou": versions["jaxou"], "settings": config.as_dict(), **result.numbers}
+    numbers = {"jaxou": made_by["jaxou"], "settings": config.as_dict(), **result.numbers}
     files.write_json(out / "result.json", numbers)
     for name, (_, header, rows) in tables(numbers).items():
         files.write_csv(out / "tables" / f"{name}.csv", header, rows)
@@ -59,7 +55,7 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
             files.write_bytes(out / "figures" / f"{name}.png", png)
 
     seconds["in all"] = time.perf_counter() - begin
-    facts = {"versions": versions, "seconds": seconds, "device": _device()}
+    facts = {"versions": made_by, "seconds": seconds, "device": _device()}
     files.write_text(out / "report.html", tell(numbers, pictures, facts))
     paths = sorted(str(p.relative_to(out)) for p in _written(out))
     manifest = {
@@ -118,23 +114,6 @@ def _timed(step: Step, seconds: dict[str, float]) -> Step:
         seconds[title] = time.perf_counter() - begin
 
     return timed
-
-
-@contextmanager
-def _silent(title: str) -> Iterator[None]:
-    yield
-
-
-def _versions() -> dict[str, str]:
-    import platform
-
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent" if name != "jaxou" else "source tree"
-    return found
 
 
 def _device() -> str:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._check import refuse_lost
 from .._typing import Matrix, Scalar, Vector
 from ..curvature.batching import example_count, sum_over
 from ..curvature.hessian import hessian
@@ -63,11 +64,7 @@ def minimise(
     for step in range(max_steps + 1):
         value, gradient = _value_and_gradient(objective, vector)
         norm = jnp.linalg.norm(gradient)
-        if not jnp.isfinite(norm):
-            raise ValueError(
-                "the loss or its gradient is not finite: look for NaN or inf in data and model, "
-                "and for labels outside 0 to classes - 1"
-            )
+        refuse_lost("the loss or its gradient", norm)
         if norm <= tolerance:
             return Optimum(from_vector(model, vector, trainable), vector, value, norm, step)
         if factor is None or norm > 0.2 * last:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._check import as_number, refuse_unless, show_value
+from .._check import as_number, refuse_lost, refuse_unless, show_value
 from .._typing import ScalarLike, Vector
 from ..curvature.parameters import from_vector, to_vector
 from .optimum import Objective, Optimum
@@ -48,11 +48,7 @@ def polish(
     data = jax.tree.map(jnp.asarray, data)
     objective = Objective(model, loss, data, decay.astype(vector.dtype), trainable, chunk)
     vector, value, norm = _descend(objective, vector, steps)
-    refuse_unless(
-        jnp.isfinite(value) & jnp.isfinite(norm),
-        "the loss is not finite: look for NaN or inf in data and model, and for labels outside 0 "
-        "to classes - 1",
-    )
+    refuse_lost("the loss", value, norm)
     return Optimum(from_vector(model, vector, trainable), vector, value, norm, steps)
 
 

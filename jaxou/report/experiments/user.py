@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ...stages import Chain, TwoStage
 from ...transfer import certify, minimise
 from ...transfer.real_sgd import RealSGD
 from .. import files
+from ..steps import Step, silent
 from .pages import write_page
 
 STATISTICS = (MeanChi2(), TotalVariance(), Equipartition(), MahalanobisKS())
@@ -35,8 +35,6 @@ LOW_RANK = 32
 
 JUDGED = 20
 """Of those, the directions of largest curvature along which SGD is judged."""
-
-Step = Callable[[str], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def run(
     What does not apply is left out and said so. Negative curvature, which real networks have, is
     set to zero in the model of SGD and counted in the report.
     """
-    step = step or (lambda title: nullcontext())
+    step = step or silent
     out = Path(out)
     size = to_vector(model, trainable).size
     rank = LOW_RANK if rank is None and size > DENSE_PARAMETERS else rank

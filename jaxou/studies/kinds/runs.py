@@ -63,22 +63,20 @@ def numbers(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, floa
 
 
 def _result(config: Any) -> Mapping[str, Any]:
-    if isinstance(config, RunConfig):
-        from contextlib import nullcontext
+    from ...report.steps import silent
 
+    if isinstance(config, RunConfig):
         from ...report.files import plain
         from ...transfer.experiment import run_experiment
 
         quiet = dataclasses.replace(config, figures=False)
-        return plain(run_experiment(quiet, lambda title: nullcontext(), None).numbers)
-    from contextlib import nullcontext
-
+        return plain(run_experiment(quiet, silent, None).numbers)
     from ...report.experiments.builtin import BUILT_IN
 
     name = "diabetes" if isinstance(config, DiabetesConfig) else "network"
     with tempfile.TemporaryDirectory() as folder:
         here = dataclasses.replace(config, out=Path(folder))
-        return BUILT_IN[name](here, lambda title: nullcontext()).numbers
+        return BUILT_IN[name](here, silent).numbers
 
 
 def _check(config: RunConfig) -> RunConfig:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ....config import AT_LEAST_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, ConfigError, between, setting
+from .quantities import Row
 
 LAWS = ("gibbs", "stationary", "finite")
 
@@ -72,16 +73,7 @@ class BoundConfig:
     """Examples of the target sample."""
     delta: float = setting(0.05, FRACTION)
     """Failure probability, half for each stage."""
-    row: Literal[
-        "mcallester_he",
-        "mcallester_loose",
-        "mcallester_2003",
-        "maurer_pinsker",
-        "harel_simplified",
-        "seeger",
-        "quadratic",
-        "tolstikhin_seldin_simple",
-    ] = "mcallester_he"
+    row: Row = "mcallester_he"
     """Which bound `target_bound`, `gap` and the source's are."""
     risk: Literal["saturated", "fixed"] = "saturated"
     """Empirical risks: the saturated quadratic 1 - exp(-L / scale), or `floor` for both stages."""

@@ -1,6 +1,8 @@
 """What a cell of `theory` can record."""
 
-ROWS = (
+from typing import Literal, get_args
+
+Row = Literal[
     "mcallester_he",
     "mcallester_loose",
     "mcallester_2003",
@@ -9,7 +11,8 @@ ROWS = (
     "seeger",
     "quadratic",
     "tolstikhin_seldin_simple",
-)
+]
+ROWS: tuple[str, ...] = get_args(Row)
 """Rows of the catalogue that need nothing but a risk, a KL, a sample size and delta."""
 
 LOSS = "units of the loss"
