@@ -12,11 +12,10 @@ import optax
 
 from ... import transfer
 from ...config import DiabetesConfig, NetworkConfig
+from ...curvature import to_vector
+from ...curvature.estimate import DENSE_PARAMETERS
 from ...transfer.experiment import diabetes as _diabetes
 from .user import Report, Step, run
-
-LARGE = 27
-"""Hidden units from which 64-width-10 has more parameters than a dense Hessian is made for."""
 
 
 def run_diabetes(config: DiabetesConfig, step: Step) -> Report:
@@ -74,6 +73,7 @@ def run_network(config: NetworkConfig, step: Step) -> Report:
             finetuned = transfer.polish(
                 finetuned, transfer.cross_entropy, tuple(target), weight_decay=config.weight_decay
             ).model
+    size = to_vector(pretrained, trainable).size
     return run(
         pretrained,
         transfer.cross_entropy,
@@ -94,7 +94,7 @@ def run_network(config: NetworkConfig, step: Step) -> Report:
         out=config.out,
         title=f"A network 64-{config.width}-10 from MNIST to UCI digits, {config.layers} layer(s)",
         # the steady law's shape is the better one for many parameters, by runs of both
-        certificate={"shape": "laplace" if config.width < LARGE else "steady"},
+        certificate={"shape": "steady" if size > DENSE_PARAMETERS else "laplace"},
         step=step,
     )
 
