@@ -60,7 +60,7 @@ _NAMES = {
     "_status": ("Status",),
 }
 _MODULES = ("linalg", "laws", "kernels", "stages", "particles", "convergence", "bounds")
-_MODULES += ("curvature", "transfer", "plots", "report", "studies")
+_MODULES += ("curvature", "transfer", "plots", "report", "studies", "claims")
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [*_HOME, *_MODULES]

@@ -1,6 +1,7 @@
 """The public names, for type checkers and editors; `__init__.py` imports them when first used."""
 
 from . import bounds as bounds
+from . import claims as claims
 from . import convergence as convergence
 from . import curvature as curvature
 from . import kernels as kernels

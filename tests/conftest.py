@@ -29,6 +29,23 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+SLOW_EXAMPLES = {
+    "jaxou.convergence.control_variate.control_variate",
+    "jaxou.convergence.escape.escape_times",
+    "jaxou.convergence.log_normaliser.log_normaliser",
+    "jaxou.convergence.prediction.particles_to_notice",
+    "jaxou.convergence.prediction.predict_power",
+}
+"""Examples in docstrings that take a quarter of a minute each, most of it compilation."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name in SLOW_EXAMPLES:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def key():
     """A fixed key: a test that fails today fails tomorrow."""

@@ -85,6 +85,7 @@ def test_one_bad_lane_does_not_spoil_the_others(p07):
     assert np.isnan(values).tolist() == [False, True, False]
 
 
+@pytest.mark.slow
 def test_structured_laws_at_a_hundred_thousand_parameters(key):
     d, r = 100_000, 3
     factor = jax.random.normal(key, (d, r)) / jnp.sqrt(d)

@@ -42,6 +42,7 @@ def compare(process, axes, risk, monkeypatch, **more):
     return fast
 
 
+@pytest.mark.slow
 def test_both_routes_are_one_bound(plain, monkeypatch):
     risk = SaturatedRisk(plain.finetune.hessian.values + 0.1, plain.finetune.minimum, floor=0.05)
     fast = compare(plain, AXES, risk, monkeypatch, gradients=False)

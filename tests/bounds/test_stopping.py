@@ -73,6 +73,7 @@ def test_what_diverges_is_masked_not_fatal(far):
     assert (path.status == ou.Status.diverged).tolist() == [False, False, True]
 
 
+@pytest.mark.slow
 def test_the_best_time_is_inside_and_a_grid_confirms_it(far, risk, best):
     assert best.where == "inside" and not best.risk_held_fixed and int(best.minima) == 1
     assert abs(best.slope) < 1e-11
@@ -100,6 +101,7 @@ def test_the_best_time_moves_as_differences_say(far, risk, best):
     np.testing.assert_allclose(slope, difference, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_whole_steps_find_the_smallest_of_all(far, risk):
     found = best_stopping(far, risk=risk, clock="step", points=9, **COMMON)
     every = bound_path(far, steps=np.arange(501), risk=risk, **COMMON).value

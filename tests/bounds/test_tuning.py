@@ -71,6 +71,7 @@ def test_refusals(p07):
         tune(kl, p07, steps=0)
 
 
+@pytest.mark.slow
 def test_an_optimistix_minimiser_reaches_the_optimum_of_p07(p07):
     objective = TargetBound(risk=0.05, **COMMON)
     best = tune(objective, p07, "finetune.learning_rate", BFGS, steps=40)
@@ -97,6 +98,7 @@ def target(plain):
     return TargetBound(risk=risk, law="flow", **COMMON)
 
 
+@pytest.mark.slow
 def test_a_grid_confirms_an_interior_optimum(plain, target):
     over = ("finetune.learning_rate", "finetune.steps")
     best = tune(target, plain, over, BFGS, steps=60)

@@ -108,6 +108,7 @@ def test_gradients_in_time(p07):
     np.testing.assert_allclose(jax.grad(kl)(s), (kl(s + h) - kl(s - h)) / (2 * h), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_at_the_identity_are_finite():
     d = 3
     stage = ou.Stage(
@@ -128,6 +129,7 @@ def test_gradients_at_the_identity_are_finite():
         assert all(np.isfinite(g).all() for g in slopes), law
 
 
+@pytest.mark.slow
 def test_batches_and_traces(p07):
     rates = jnp.asarray([0.02, 0.05, 0.08])
     f = lambda lr: bound(p07.with_finetune(learning_rate=lr)).target.value

@@ -121,6 +121,7 @@ def test_root_and_solve_without_factorisations(pairs):
     np.testing.assert_allclose(found, np.linalg.solve(pairs.target.hessian[0], np.arange(8.0)))
 
 
+@pytest.mark.slow
 def test_measured_gaps_are_what_theory_expects_and_chance_is_not(pairs):
     seen = regression.measure(pairs, 6, 0, steps=(20, 300))
     assert seen["gap"].shape == (2, 40) and (seen["excess"] > 0).all()

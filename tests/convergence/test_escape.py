@@ -84,6 +84,7 @@ def test_kramers_in_two_dimensions_and_with_friction():
         kramers_rate(lambda x: 0.3 * x[0] - jnp.cos(x[0]), 0.1, minimum=[6.0], saddle=[-2.9])
 
 
+@pytest.mark.slow
 def test_censored_exponential_times_have_the_right_rate_and_others_are_seen():
     rng = np.random.default_rng(5)
     scores, p_values = [], []
@@ -120,6 +121,7 @@ def stage(**changes):
     return ou.PotentialStage(well, **(arguments | changes))
 
 
+@pytest.mark.slow
 def test_overdamped_particles_escape_at_the_exact_rate():
     chain = ou.Chain([stage()], initial=ou.Gaussian([-1.0], 0.04))
     run = ou.simulate(

@@ -70,6 +70,7 @@ def test_exact_gaussian_and_its_divergence_from_the_reference():
     assert (np.abs(mean - 2.0) < 4.5 * np.asarray(error)).all()
 
 
+@pytest.mark.slow
 def test_a_product_of_double_wells_and_a_wrong_temperature():
     found = log_normaliser(law(wells=1.0), key=jax.random.key(2), particles=4096, replicas=16)
     line = ou.Gibbs(lambda x: (x[0] ** 2 - 1) ** 2 / 4, HEAT)

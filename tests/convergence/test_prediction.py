@@ -11,6 +11,7 @@ from jaxou.convergence import particles_to_notice, predict_power
 from jaxou.convergence.statistics import MeanChi2, TotalVariance
 
 
+@pytest.mark.slow
 def test_one_statistic_has_its_exact_power():
     n, ratio = 300, 1.2
     claimed, truth = ou.Gaussian([1.0], 2.0), ou.Gaussian([1.0], 2.0 * ratio)

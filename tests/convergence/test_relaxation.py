@@ -311,6 +311,7 @@ def run():
     )
 
 
+@pytest.mark.slow
 def test_particles_are_on_their_line(run):
     report = relaxation(chain(), run=run, times=TIMES)
     points = report[0].points

@@ -120,6 +120,7 @@ def p_values(scores):
     return tests + [stats.kstest(column, "norm").pvalue for column in np.asarray(scores).T]
 
 
+@pytest.mark.slow
 def test_exact_draws_are_normal_and_wrong_claims_are_rejected(line, plane):
     # 20,000 draws see 5 % of temperature: the relative error of a variance is sqrt(2 / n) = 1 %
     draws = rejected_from(lambda p: -tilted(p[:, 0]) / HEAT - 0.55, [(-2.5, 2.5)], 20_000, 1)

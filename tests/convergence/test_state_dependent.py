@@ -68,6 +68,7 @@ def test_the_effective_potential_is_right():
         assert float(law.log_prob([x])) == pytest.approx(np.log(density(x) / total), abs=1e-7)
 
 
+@pytest.mark.slow
 def test_particles_have_their_own_law_and_not_the_gibbs_law_of_the_loss(draws):
     true = ou.Gibbs(lambda x: effective(x[0]), 1.0)
     assert smallest_p(normal_scores(draws, true)) > 1e-4

@@ -80,6 +80,7 @@ def test_the_wrong_one_of_the_three_laws_is_rejected(run):
     assert ou.verdict(confused, process()).decision == "rejected"
 
 
+@pytest.mark.slow
 def test_equivalence_is_shown_only_near_equilibrium():
     long = process(steps=(200, 400))
     run = ou.simulate(long, particles=20_000, key=jax.random.key(6))
@@ -105,6 +106,7 @@ def test_page_and_numbers(run):
         verdict.level = 0.5
 
 
+@pytest.mark.slow
 def test_singular_laws_are_tested_on_their_range():
     # five directions without noise or curvature, others over six orders of magnitude
     d = 25
@@ -124,6 +126,7 @@ def test_singular_laws_are_tested_on_their_range():
     assert ou.verdict(moved, chain).decision == "rejected"
 
 
+@pytest.mark.slow
 def test_more_dimensions_than_particles():
     d = 150
     stage = ou.Stage(
@@ -139,6 +142,7 @@ def test_more_dimensions_than_particles():
     assert ou.verdict(run, wrong).decision == "rejected"
 
 
+@pytest.mark.slow
 def test_a_run_that_kept_no_particles_is_judged_by_its_moments():
     arguments = dict(particles=300_000, key=jax.random.key(2), final=False)
     run = ou.simulate(process(), **arguments)
@@ -153,6 +157,7 @@ def test_a_run_that_kept_no_particles_is_judged_by_its_moments():
         ou.verdict(bare, process())
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_quadratic_is_held_against_its_gibbs_law():
     def well(temperature=0.2):
         stage = ou.PotentialStage(

@@ -34,6 +34,7 @@ def energy(stage):
     return {"kl": stage.gibbs().kl(ou.Gaussian(jnp.zeros(2), 0.1 * jnp.eye(2)))}
 
 
+@pytest.mark.slow
 def test_replicates_are_the_weighted_data_sets():
     data = sample(0, 40)
     x, y = map(np.asarray, data)
@@ -108,6 +109,7 @@ def test_bias_of_unbiased_matrices_is_noise():
     assert np.abs(naive / found.standard_errors.noise * replicates**0.5).max() > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ggn", "fisher"])
 def test_other_kinds_average_to_their_own_matrix(kind):
     """The replicates' mean A: within its own Monte Carlo error of the matrix of the data."""

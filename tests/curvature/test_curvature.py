@@ -143,6 +143,7 @@ def test_estimate_makes_a_stage(net, data, brute):
     assert float(stage.momentum) == 0.5
 
 
+@pytest.mark.slow
 def test_low_rank_keeps_trace_and_leading_part(net, data, brute):
     found = curvature.measure(
         net, loss, data, structure="low_rank", rank=6, negative="keep", chunk=4

@@ -112,6 +112,7 @@ def inside(fits, scale=1.0):
     return np.concatenate(hits, axis=1).sum(axis=0)
 
 
+@pytest.mark.slow
 def test_intervals_cover(fits):
     """15 counts out of 300 at 95 %, false alarm 1e-3 in all, two-sided."""
     low, high = stats.binom.ppf([1e-3 / 30, 1 - 1e-3 / 30], RUNS, 0.95)
@@ -122,6 +123,7 @@ def test_intervals_cover(fits):
     assert (inside(fits, 0.75) < low).sum() > 7
 
 
+@pytest.mark.slow
 def test_interval_is_what_it_says(fits):
     first = jax.tree.map(lambda leaf: leaf[0], fits)
     low, high = first.interval(0.9)
@@ -129,6 +131,7 @@ def test_interval_is_what_it_says(fits):
     np.testing.assert_allclose(high.hessian - low.hessian, 2 * half, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_under_the_model(fits):
     """Rejections at 5 % and 50 %, of residual memory and of asymmetry; false alarm 1e-3."""
     for test in (fits.residual_test, fits.symmetry_test):
@@ -163,6 +166,7 @@ def test_momentum_and_asymmetry_are_flagged():
     assert float(heavy.residual_test.p_value) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_stride_sees_the_same_stage():
     """Every third iterate of thirty slow runs; 15 numbers within 4.5 standard errors."""
     z = np.random.default_rng(5).normal(size=(30, 3 * TIMES // 2, 3))
@@ -207,6 +211,7 @@ def test_what_cannot_be_known_is_refused(runs):
     assert short.residual_test is None and short.transitions == RUNS
 
 
+@pytest.mark.slow
 def test_an_odd_stride_sees_signs_and_an_even_one_refuses():
     fit = lambda x, stride: curvature.fit(x, learning_rate=ETA, batch_size=BATCH, stride=stride)
     z = np.random.default_rng(4).normal(size=(1, 900, 1))

@@ -33,6 +33,7 @@ def test_leading_pairs_are_eigenpairs():
         pairs_of(matrix, 201)
 
 
+@pytest.mark.slow
 def test_restarts_resolve_a_slow_spectrum():
     """Eigenvalues 1/k^(1/2) need several cycles; the residuals said are the residuals."""
     values = np.arange(1, 601) ** -0.5
@@ -87,6 +88,7 @@ def softmax():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["spectrum", "noise_spectrum"])
 def test_low_rank_is_the_dense_matrix_truncated(softmax, name):
     """Within the stated residuals; the trace of C is exact, that of A within its error."""
@@ -102,6 +104,7 @@ def test_low_rank_is_the_dense_matrix_truncated(softmax, name):
     assert abs(trace - values.sum()) < slack
 
 
+@pytest.mark.slow
 def test_errors_of_eigenvalues_are_those_of_the_bootstrap_form(softmax):
     """u'H_i u and (u'(g_i - g))^2 over examples, by brute force from single Hessians."""
     model, (x, y), dense, found = softmax

@@ -75,6 +75,7 @@ def test_population_is_checked(twelve):
         curvature.estimate(model, cross_entropy, data, trainable=ONLY_BIAS, population=1, **HYPER)
 
 
+@pytest.mark.slow
 def test_fisher_with_drawn_labels_is_the_gauss_newton_matrix(twelve):
     """E F = G for cross-entropy: every entry within 4.5 standard errors of 4,000 label draws."""
     model, data, rows = twelve
@@ -92,6 +93,7 @@ def test_fisher_with_drawn_labels_is_the_gauss_newton_matrix(twelve):
     assert np.abs((rows.T @ rows / 12 - G) / error).max() > 50
 
 
+@pytest.mark.slow
 def test_fisher_products_are_those_of_the_dense_matrix(twelve):
     model, data, _ = twelve
     how = dict(key=jax.random.key(5), samples=2, trainable=ONLY_BIAS, predict=predict)

@@ -25,6 +25,7 @@ PLACES = (
     "studies.kinds",
     "plots",
     "report",
+    "claims",
 )
 RECORDS = {
     # what a function gives back is shown where it is made
@@ -104,6 +105,8 @@ SHOWN_ELSEWHERE = {
     "Report": ("it takes a minute to make", "jaxou/report/experiments/user.py"),
     "run_and_write": ("it takes a minute", "tests/report/test_run.py"),
     "report.run": ("it takes a minute", "tests/report/test_run.py"),
+    "Claim": ("run_claims makes it", "jaxou/claims/run.py"),
+    "run_claims": ("it takes minutes", "tests/claims/test_claims_command.py"),
 }
 EXAMPLE = re.compile(r"^\s*>>> ", re.M)
 

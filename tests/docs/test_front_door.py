@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the source tree"),
 ]
+NOTEBOOKS = {f"notebooks/{p.name}" for p in (ROOT / "notebooks").glob("*.py")}
 CLEAN = {
     key: value
     for key, value in os.environ.items()
@@ -169,23 +170,101 @@ def test_the_main_command_names_what_it_needs(jaxou):
     assert "jaxou[data]" in done
 
 
-def test_the_readme_main_command_at_its_quick_size(environment, clone):
+@pytest.fixture(scope="module")
+def at_home(clone):
     """The README's first command to the letter, but for the size that it ends with."""
     command = re.search(r"<!-- main-command -->\n```sh\n(.*?)\n```", TEXT, re.S).group(1)
     assert command.endswith("jaxou run")
-    said = call("bash", "-c", command + " --quick --no-figures", cwd=clone, timeout=1800)
-    assert "certified error" in said
+    said = call("bash", "-c", command + " --quick", cwd=clone, timeout=1800)
+    (clone / "my.toml").write_text((clone / "jaxou-run" / "config.toml").read_text())
+    (clone / "my_study.toml").write_text(STUDY)
+    (clone / "table.csv").write_text("risk,kl,n,delta,bound\n0.05,120.5,5000,0.05,0.2\n")
+    return said
+
+
+def test_the_readme_main_command_at_its_quick_size(at_home, clone):
+    assert "certified error" in at_home
     result = json.loads((clone / "jaxou-run" / "result.json").read_text())
     assert result and (clone / "jaxou-run" / "report.html").stat().st_size > 10_000
-    # the other commands that the documents name, with the same installation
-    bin_ = clone / ".venv" / "bin"
-    for page in ("README.md", "benchmarks/README.md", "CONTRIBUTING.md"):
-        for script in set(re.findall(r"python (benchmarks/\w+\.py)", (clone / page).read_text())):
-            assert "usage" in call(bin_ / "python", script, "--help", cwd=clone)
-    call(bin_ / "jaxou", "verify", "jaxou-run/certificate", cwd=clone, code=None)
 
 
-@pytest.mark.parametrize("extra", ["plot", "data", "io", "labelled", "cluster"])
+PAGES = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", *sorted(NOTEBOOKS))
+STUDY = """name = "mine"
+experiment = "theory"
+quantities = ["kl"]
+design.axes."finetune.batch_size" = [1, 2, 3, 4, 5, 6, 7, 8]
+"""
+SMALLER = {
+    # as it is written -> what is run of it, in this order and in one folder
+    "jaxou run": None,  # the fixture
+    "jaxou run --quick": None,
+    "jaxou run --help": "",
+    "jaxou run my.toml": "--out again --no-figures --finetune.learning-rate 0.02",
+    "jaxou run diabetes": "--quick --no-figures",
+    "jaxou run network": "--quick --no-figures",
+    "jaxou verify folder": "jaxou verify jaxou-run/certificate",
+    "jaxou audit table.csv --delta 0.05": "",
+    "jaxou study list": "",
+    "jaxou study run learning_rate_batch --out rates": "",
+    "jaxou study plot rates": "",
+    "jaxou study run my.toml --out cells --shard 0/8": (
+        "jaxou study run my_study.toml --out cells --shard 0/8"
+    ),
+    "jaxou study run target_size --out results": "",
+    "jaxou study run my_study.toml --out results --shard 3/64": (
+        "jaxou study run my_study.toml --out mine --shard 3/64"
+    ),
+    "jaxou study run my_study.toml --out results --executor slurm": (
+        "jaxou study run my_study.toml --out mine --executor slurm"
+    ),
+    "jaxou study resume results": "",
+    "jaxou study collect results": "",
+    "jaxou claims": "--quick",
+}
+NEEDS_A_CLUSTER = {"jaxou study run my_study.toml --out results --executor slurm"}
+
+
+def documented():
+    """Every command in a block of its own line, or between backticks, without its comment."""
+    found = set()
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        found |= {m.split("  #")[0].strip() for m in re.findall(r"`(jaxou [^`]*)`", text)}
+        lines = re.findall(r"^(?:#? {4,5})?(jaxou [a-z]+ .*|jaxou run)$", text, re.M)
+        found |= {line.split("  #")[0].strip() for line in lines}
+    return {re.sub(r" +", " ", command) for command in found}
+
+
+def test_every_documented_command_is_one_of_these():
+    assert documented() == SMALLER.keys()
+
+
+@pytest.mark.parametrize("command", [k for k, v in SMALLER.items() if v is not None])
+def test_a_documented_command_runs(at_home, clone, command):
+    small = SMALLER[command]
+    words = (small if small.startswith("jaxou ") else f"{command} {small}").split()
+    code = 2 if command in NEEDS_A_CLUSTER else 0
+    said = call(clone / ".venv" / "bin" / words[0], *words[1:], cwd=clone, code=code)
+    assert said.strip()
+    if code:  # one sentence, with the remedy
+        assert "jaxou[cluster]" in said, said
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_script_that_is_named_explains_itself(at_home, clone, page):
+    for script in set(re.findall(r"python (benchmarks/\w+\.py)", (clone / page).read_text())):
+        assert "usage" in call(clone / ".venv" / "bin" / "python", script, "--help", cwd=clone)
+
+
+def test_every_link_leads_somewhere():
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if not link.startswith(("http", "#")):
+                assert (ROOT / page).parent.joinpath(link.partition("#")[0]).exists(), (page, link)
+
+
+@pytest.mark.parametrize("extra", ["plot", "data", "labelled", "cluster", "cuda", "peers"])
 def test_every_extra_can_be_resolved(environment, clone, extra):
     call(environment / "pip", "install", "-q", "--dry-run", f"{clone}[{extra}]", cwd=clone.parent)
 

@@ -20,7 +20,7 @@ TOPICS = {
     "06_your_network",
     "07_large_studies",
 }
-QUICK = {"01_one_stage", "07_large_studies"}
+QUICK = {"07_large_studies"}
 """Those that every run of the suite executes; the others are marked slow."""
 
 NEEDS = {"04_is_the_sde_right": "sklearn", "06_your_network": "sklearn"}

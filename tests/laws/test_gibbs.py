@@ -35,6 +35,7 @@ def quadrature(function, heat=HEAT, upper=5.0):
     return integrate.quad(density, -5, upper, epsabs=1e-14, epsrel=1e-13, limit=500)[0]
 
 
+@pytest.mark.slow
 def test_one_dimension_against_adaptive_quadrature(law):
     mass = quadrature(lambda x: 1.0)
     assert float(law.log_normaliser) == pytest.approx(np.log(mass), abs=1e-12)

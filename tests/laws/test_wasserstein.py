@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxou as ou
 from jaxou.laws import wasserstein as w
 
 
+@pytest.mark.slow
 def test_w2_in_the_span_of_both_factors_is_w2():
     """The structured route beside the dense one, values and slopes."""
     rng = np.random.default_rng(3)

@@ -129,6 +129,7 @@ def test_geometric_sums_at_every_ratio():
         np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_derivatives_with_a_fixed_drift_agree_with_doubling():
     drift, weights = jnp.array(DRIFTS["singular"]), jnp.array(random_spd(RNG, D))
 

@@ -64,6 +64,7 @@ def test_functions_are_told_apart():
     )
 
 
+@pytest.mark.slow
 def test_a_keyboard_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
     path, seen = tmp_path / "run.npz", []
     counts = ou.Histogram(bins=9, range=(-3.0, 5.0))

@@ -91,6 +91,7 @@ def test_friction_is_one_positive_number(friction):
         ou.BAOAB(friction)
 
 
+@pytest.mark.slow
 def test_laws_of_a_potential_stage_are_refused_with_advice(key):
     well = stage()
     for ask in (well.kernel, well.stationary, well.sde, lambda: well.flow(1.0)):

@@ -210,6 +210,7 @@ def test_steady_laws():
     np.testing.assert_allclose(same.covariance, stage.stationary().covariance, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_one_dimension_keeps_its_axis(key):
     stage = ou.Stage(
         hessian=2.5, noise=0.8, minimum=0.7, learning_rate=0.1, batch_size=16, steps=12

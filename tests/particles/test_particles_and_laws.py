@@ -171,6 +171,7 @@ def recursion(h, covariance_of, ratio):
     return v
 
 
+@pytest.mark.slow
 def test_multiplicative_noise_in_one_dimension(key):
     # dx = -a x ds + (eps (c0 + c2 x^2))^1/2 dW in the sense of Ito
     h, c0, c2, ratio = jnp.asarray([1.0]), 1.0, 4.0, 0.05

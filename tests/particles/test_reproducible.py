@@ -25,7 +25,9 @@ def wide_chain(dimension, steps=20, learning_rate=0.1):
     return ou.Chain([stage], initial=ou.Gaussian(np.zeros(dimension), 1.0))
 
 
-@pytest.mark.parametrize("method", [ou.SGD(), ou.EulerMaruyama()])
+@pytest.mark.parametrize(
+    "method", [ou.SGD(), pytest.param(ou.EulerMaruyama(), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     "dimension,particles,memory",
     [pytest.param(64, 3500, 600_000, marks=pytest.mark.slow), (1, 30_000, 70_000)],
@@ -110,6 +112,7 @@ def test_under_jit_and_grad_the_same_particles(key):
     )
 
 
+@pytest.mark.slow
 def test_a_narrow_law_far_from_zero_keeps_its_digits(key):
     stage = ou.Stage(
         hessian=1.0, noise=1e-8, minimum=1000.0, learning_rate=0.1, batch_size=1, steps=100

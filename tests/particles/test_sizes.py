@@ -55,6 +55,7 @@ def test_three_hundred_million_particles_fit(capsys):
     assert "kept none of them" in found["advice"] and "Snapshots" in found["advice"]
 
 
+@pytest.mark.slow
 def test_divergence_is_told_and_nothing_else_breaks(key):
     well = ou.PotentialStage(
         lambda x: jnp.sum(x**4), dimension=1, noise=ou.Temperature(1.0), learning_rate=0.5, steps=40

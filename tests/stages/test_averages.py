@@ -161,6 +161,7 @@ def test_numbers_do_not_recompile_and_derivatives_exist():
     assert float(slope) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_particles_averages_have_the_exact_law_and_not_the_iterate_s():
     chain = ou.Chain([stage(steps=30)], initial=ou.Gaussian([2.0, 1.0], 0.3))
     run = ou.simulate(
@@ -180,6 +181,7 @@ def test_particles_averages_have_the_exact_law_and_not_the_iterate_s():
     assert smallest_p(tail_average(stage(), 20).average) < 1e-10
 
 
+@pytest.mark.slow
 def test_refusals_say_what_to_do():
     chain = ou.Chain([stage()], initial=ou.Gaussian([0.0, 0.0], 1.0))
     with pytest.raises(ValueError, match="exactly one of window"):

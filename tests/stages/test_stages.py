@@ -232,6 +232,7 @@ def test_momentum_buffer_is_reset_or_carried():
     close(flows.law(1, time=duration).covariance, whole.covariance, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_through_both_stages_against_finite_differences():
     training = two_stage()
     target = training.finetune.gibbs()

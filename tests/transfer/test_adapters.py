@@ -70,6 +70,7 @@ def test_laws_in_the_subspace_are_laws_of_the_weights(small, tuned, data):
         small.lift(lifted[0])
 
 
+@pytest.mark.slow
 def test_real_sgd_in_the_subspace_follows_its_law(small, tuned, data):
     found = measure(tuned.model, loss, data, trainable=small.trainable, negative="clip")
     stage = found.stage(learning_rate=0.05, batch_size=16, steps=300, weight_decay=0.05)
@@ -83,6 +84,7 @@ def test_real_sgd_in_the_subspace_follows_its_law(small, tuned, data):
     assert ou.agreement(run, doubled, tolerance=0.3).fails.any()
 
 
+@pytest.mark.slow
 def test_a_certificate_in_the_subspace(network, small, tuned, data):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(400, 4))

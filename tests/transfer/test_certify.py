@@ -124,6 +124,7 @@ def test_source_sample_and_target_shape_the_prior_one_way(settings, cert):
     np.testing.assert_allclose(normal(other), normal(cert), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_truth_on_pure_noise_and_its_leaking_twin():
     """Labels are coins, so every predictor has risk 1/2 and every valid bound is above it.
 

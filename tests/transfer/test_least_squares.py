@@ -98,6 +98,7 @@ def test_covariances_explode_before_means_do():
         assert bool(jnp.trace(late) > 1.5 * jnp.trace(early)) is grows
 
 
+@pytest.mark.slow
 def test_it_is_traced_once_for_all_numbers():
     count = 0
 

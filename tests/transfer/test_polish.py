@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxou.transfer import minimise, polish
 
@@ -11,6 +12,7 @@ def loss(model, example):
     return jnp.logaddexp(0.0, -y * (model["weight"] @ x + model["bias"]))
 
 
+@pytest.mark.slow
 def test_it_reaches_newtons_minimum_from_afar():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 5))

@@ -76,6 +76,7 @@ def test_one_run_is_the_plain_loop(key):
         np.testing.assert_allclose(run.paths[:, k], expected, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_an_epoch_shows_every_example_once(key):
     """Gradients that do not depend on the parameters: an epoch's sum has no noise."""
     linear = lambda model, example: model @ example

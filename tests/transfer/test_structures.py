@@ -148,6 +148,7 @@ def test_diagonal_covariance_is_used_as_given(settings):
     np.testing.assert_allclose(cert.posterior_mean, settings["posterior_center"], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_split_prior_sees_its_part_and_the_bound_the_rest(settings):
     x, y = settings["target_data"]
     flipped = np.where(np.arange(100) < 40, y, -y)

@@ -78,6 +78,7 @@ def test_replicas_follow_the_plain_loop(key):
         np.testing.assert_allclose(run.positions[:, k], expected, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_replicas_have_the_law_of_the_chain(key):
     """On a quadratic loss the stationary variance is eta C / (b (2 - eta)) exactly (theory 5.1)."""
     data = jax.random.normal(jax.random.key(7), (50, 1))
@@ -124,6 +125,7 @@ def test_replicas_refuse(change, message, key):
         sgd_replicas(jnp.zeros(2), mean_loss, jnp.zeros((4, 2)), **{**settings, **change})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", [10, -1])
 def test_labels_that_do_not_exist_are_not_taken_for_others(label):
     """Indexing would take the nearest class, and every later number would be about it."""

@@ -53,6 +53,7 @@ def fresh():
     return np.asarray(_replicates(STANDARD, N, R, False, keys))
 
 
+@pytest.mark.slow
 def test_null_means_are_those_of_the_theory(joint):
     column = {type(s): np.asarray(joint.values)[:, k] for k, s in enumerate(joint.statistics)}
     for kind in (MMD, EnergyDistance, SteinDiscrepancy):

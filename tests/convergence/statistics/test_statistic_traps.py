@@ -46,6 +46,7 @@ def test_the_nominal_laws_of_mardia_reject_true_claims():
     assert (np.abs(exact) > 1.96).mean() < 0.2
 
 
+@pytest.mark.slow
 def test_fitted_moments_make_the_naive_distance_blind():
     rng = np.random.default_rng(8)
     naive, ours = [], []
@@ -81,6 +82,7 @@ def test_one_trajectory_is_not_n_draws():
     assert (np.array(thinned) < 0.05).mean() < 0.2
 
 
+@pytest.mark.slow
 def test_effective_size_of_an_autoregression():
     rho, n = 0.9, 200_000
     series = autoregression(rho, n, np.random.default_rng(10))

@@ -172,6 +172,7 @@ def test_distances_of_distribution_functions(z):
     np.testing.assert_allclose(np.linalg.norm(statistic.axes(R), axis=0), 1.0)
 
 
+@pytest.mark.slow
 def test_streams_agree_with_one_piece_whatever_the_block():
     draws = np.random.default_rng(6).normal(size=(1_100, 2)).astype(np.float32)
     statistics = (Covariance(), MahalanobisKS(), SlicedW1(), MardiaKurtosis(), MMD())

@@ -129,6 +129,7 @@ def test_observers_agree_with_numpy_on_all_particles(runs):
         np.testing.assert_allclose(seen["mahalanobis"].mean[k], squares.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_user_s_observer_and_a_narrow_law_far_from_zero(key):
     stage = ou.Stage(
         hessian=1.0, noise=1e-8, minimum=1000.1, learning_rate=0.1, batch_size=1, steps=100
