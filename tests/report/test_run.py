@@ -77,7 +77,7 @@ def test_numbers_hang_together(done):
 def test_the_page_needs_nothing_else(done):
     text = (done[0] / "report.html").read_text()
     assert text.count("<img ") == len(FIGURES) == text.count("data:image/png;base64,")
-    # the page's own script sorts its tables; links lead to places on the page, and nothing is fetched
+    # its own script sorts the tables; links lead to places on the page; nothing is fetched
     assert not re.search(r'(src|href|action)="(?!data:|#)', text) and "http" not in text
     assert not re.search(r"\b(fetch|import|XMLHttpRequest|@import|url\()", text)
     for target in re.findall(r'href="#([^"]+)"', text):
