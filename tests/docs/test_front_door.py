@@ -188,6 +188,16 @@ def test_the_readme_main_command_at_its_quick_size(at_home, clone):
     assert result and (clone / "jaxou-run" / "report.html").stat().st_size > 10_000
 
 
+def test_the_readme_test_command_on_a_part_of_the_tests(clone):
+    """To the letter as well: its environment has what every tier of the tests needs."""
+    command = re.search(r"<!-- test-command -->\n```sh\n(.*?)\n```", TEXT, re.S).group(1)
+    assert command.endswith("pytest -n 2")
+    said = call("bash", "-c", f"{command} tests/test_worked_cases.py", cwd=clone, timeout=1800)
+    assert re.search(r"\d+ passed", said) and "failed" not in said and "skipped" not in said
+    needed = "import nbclient, nbformat, ipykernel, pdoc, pyrefly, distributed, submitit, pyarrow"
+    call(clone / ".venv-test" / "bin" / "python", "-c", needed, cwd=clone)
+
+
 PAGES = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", *sorted(NOTEBOOKS))
 STUDY = """name = "mine"
 experiment = "theory"
