@@ -1,5 +1,7 @@
 """What happens at the door: numbers become floating arrays, wrong values become advice."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +62,100 @@ def as_number(value: object, name: str) -> Float[Array, ""]:
         raise ValueError(f"{name} must be one number, got shape {array.shape}; batch with jax.vmap")
     require_finite(array, name)
     return array
+
+
+def as_point(value: object, dimension: int, name: str) -> Float[Array, " d"]:
+    """`value` as a finite point (dimension,); a number stands for every coordinate.
+
+    >>> as_point([1.0], 2, "centre")
+    Traceback (most recent call last):
+    ...
+    ValueError: centre has shape (1,) but the other arguments have dimension 2
+    """
+    point = as_float(value, name)
+    if point.shape not in ((), (dimension,)):
+        raise ValueError(
+            f"{name} has shape {point.shape} but the other arguments have dimension {dimension}"
+        )
+    require_finite(point, name)
+    return jnp.broadcast_to(point, (dimension,))
+
+
+def as_count(value: object, name: str, least: int = 1) -> int:
+    """`value` as a whole number that is known now and at least `least`; `ValueError` otherwise.
+
+    >>> as_count(1e3, "points")
+    1000
+    >>> as_count(2.5, "points")
+    Traceback (most recent call last):
+    ...
+    ValueError: points=2.5 must be a whole number of at least 1
+    """
+    try:
+        number = float("nan") if isinstance(value, bool | str) else float(value)  # type: ignore
+    except (TypeError, ValueError, OverflowError):  # a traced value is a TypeError
+        number = float("nan")
+    if not (number >= least and number.is_integer()):
+        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+    return int(number)
+
+
+def as_shape(shape: object) -> tuple[int, ...]:
+    """A number, or a sequence of numbers, as the shape of an array of draws.
+
+    >>> as_shape(3), as_shape([2, 3]), as_shape(())
+    ((3,), (2, 3), ())
+    """
+    sizes = tuple(shape) if isinstance(shape, tuple | list) else (shape,)
+    return tuple(as_count(size, "shape", 0) for size in sizes)
+
+
+def as_key(key: Any) -> Any:
+    """`key` as it is, if it is one key of `jax.random`; `TypeError` otherwise.
+
+    Typed keys (`jax.random.key`) and raw ones (`jax.random.PRNGKey`) pass; a bare seed does not,
+    because nothing here may draw from a key that the caller did not make.
+
+    >>> as_key(0)
+    Traceback (most recent call last):
+    ...
+    TypeError: key=0 is not a key of jax.random: write jax.random.key(0)
+    """
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        if key.ndim:
+            raise TypeError(
+                f"key holds {key.size} keys, shape {key.shape}: give one, or batch with jax.vmap"
+            )
+        return key
+    if dtype == jnp.uint32 and key.ndim == 1:
+        return key
+    seed = key if isinstance(key, int) else 0
+    raise TypeError(f"key={key!r} is not a key of jax.random: write jax.random.key({seed})")
+
+
+def require_float64(what: str) -> None:
+    """`RuntimeError` where floating arrays have 32 bits: `what` needs more, and this says how.
+
+    >>> with jax.enable_x64(False):
+    ...     require_float64("a certificate is computed")
+    Traceback (most recent call last):
+    ...
+    RuntimeError: a certificate is computed in float64 only: put
+    jax.config.update("jax_enable_x64", True) before the first array is made
+    """
+    if jnp.result_type(float) != jnp.float64:
+        raise RuntimeError(
+            f"{what} in float64 only: put "
+            'jax.config.update("jax_enable_x64", True) before the first array is made'
+        )
+
+
+def holds_numbers(tree: object) -> bool:
+    """Whether every leaf is an array of numbers that are known: then it can be put into words."""
+    return is_concrete(tree) and all(
+        isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(tree)
+    )
 
 
 def stays_known(value: int | float) -> Float[Array, ""]:

@@ -27,3 +27,6 @@ ScalarLike = Any
 
 MatrixLike = Any
 """A structured matrix of `jaxou.linalg`, or a 0-d, 1-d or 2-d array that is wrapped into one."""
+
+StageLike = Any
+"""A stage of a chain: its number, or its name."""

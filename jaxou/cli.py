@@ -16,7 +16,6 @@ instant.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import os
 import re
@@ -29,6 +28,7 @@ from typing import Any, Literal
 import tyro
 
 from jaxou import config as _config
+from jaxou.cli_parser import unknown_option
 from jaxou.config import ConfigError, RunConfig
 
 
@@ -220,7 +220,7 @@ def _tyro(
         raise ConfigError(_explain(arguments, flags, caught.getvalue())) from None
     for word in unknown:
         if word.startswith("-"):
-            raise ConfigError(_explain_unknown(word, flags))
+            raise ConfigError(unknown_option(word, flags, "jaxou run"))
     return parsed, unknown
 
 
@@ -251,13 +251,6 @@ def _readable(text: str, kind: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _explain_unknown(option: str, flags: dict[str, Any]) -> str:
-    option = option.partition("=")[0]
-    close = difflib.get_close_matches(option.replace("_", "-"), flags, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else "see jaxou run --help"
-    return f"unknown option {option}; {hint}"
 
 
 def _flag(name: str) -> str:

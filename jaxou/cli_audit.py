@@ -125,11 +125,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str 
         "--strict", action="store_true", help="exit 1 for claims below by rounding as well"
     )
     options, unknown = parser.parse_known_args(list(arguments))
-    flags = sorted(parser._option_string_actions)
-    for word in unknown:
-        if word.startswith("-"):
-            raise ConfigError(f"unknown option {word.partition('=')[0]}{_near_flag(word, flags)}")
-        raise ConfigError(f"unexpected argument {word!r}: one file at a time")
+    parser.refuse_unknown(unknown, "one file at a time")
     if options.file is None:
         raise ConfigError("no file: jaxou audit FILE.csv; see jaxou audit --help")
     if options.rows < 0:
@@ -137,11 +133,6 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str 
     if options.out is not None and options.out.resolve() == options.file.resolve():
         raise ConfigError(f"--out {options.out} is the audited file itself: give another name")
     return options, {role: getattr(options, role) for role in COMMON}
-
-
-def _near_flag(word: str, flags: Sequence[str]) -> str:
-    hint = nearest(word.partition("=")[0], [f for f in flags if f.startswith("--")])
-    return hint.replace("'", "") if "mean" in hint else "; see jaxou audit --help"
 
 
 def _audit(

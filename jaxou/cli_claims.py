@@ -7,14 +7,12 @@ same command goes on). jax is imported only once the settings are known to be go
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxou.claims.config import NAMES, ClaimsConfig
 from jaxou.cli_parser import Parser
-from jaxou.config import ConfigError
 
 _NUMBERS = {
     "particles": "particles of every run that is held against a law",
@@ -69,11 +67,7 @@ def parse(arguments: Sequence[str]) -> ClaimsConfig:
     parser.add_argument("--no-resume", action="store_true", help="compute everything anew")
     parser.add_argument("--no-figures", action="store_true", help="draw nothing")
     options, unknown = parser.parse_known_args(list(arguments))
-    if unknown:
-        known = [flag for action in parser._actions for flag in action.option_strings]
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else "see jaxou claims --help"
-        raise ConfigError(f"unexpected argument {unknown[0]!r}; {hint}")
+    parser.refuse_unknown(unknown)
     given = {name: getattr(options, name) for name in (*_NUMBERS, "out")}
     changes = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(

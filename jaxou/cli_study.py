@@ -51,7 +51,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", parser_class=Parser)
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", parser_class=Parser, prog="jaxou study"
+    )
     for name, (_, words) in ACTIONS.items():
         sub = actions.add_parser(
             name, help=words, description=words.capitalize() + ".", allow_abbrev=False
@@ -85,11 +87,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(ACTIONS)}"
         raise ConfigError(f"unknown action {words[0]!r}; {hint}")
     options, unknown = parser.parse_known_args(words)
-    if unknown:
-        known = ["--out", "--executor", "--shard", "--devices", "--retry-failed", "--quiet"]
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else "see jaxou study --help"
-        raise ConfigError(f"unexpected argument {unknown[0]!r}; {hint}")
+    of_action = parser if options.action is None else actions.choices[options.action]
+    of_action.refuse_unknown(unknown)
     if options.action is None:
         raise ConfigError(f"no action; there are {', '.join(ACTIONS)}")
     return options

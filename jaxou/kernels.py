@@ -6,10 +6,21 @@ third, and the steady law is the fixed point. Everything here is exact and diffe
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from ._check import as_float, as_number, refuse_unless, show_value, stays_known
+from ._check import (
+    as_float,
+    as_number,
+    holds_numbers,
+    is_concrete,
+    refuse_unless,
+    require_finite,
+    show,
+    show_value,
+    stays_known,
+)
 from ._status import Status, first_failure, poison, raise_unless_ok, status_if
 from ._typing import MatrixLike, ScalarLike
 from .laws import Gaussian
@@ -37,8 +48,9 @@ from .linalg.stein import solve_stein
 class AffineGaussianKernel(eqx.Module):
     """x -> N(matrix x + offset, covariance).
 
-    `matrix` (d, d) is structured or `General`, `offset` has shape (d,), `covariance` is symmetric
-    positive semidefinite.
+    `matrix` (d, d) is structured, a symmetric array or, without symmetry, `linalg.General`;
+    `offset` has shape (d,); `covariance` is symmetric positive semidefinite. Refused: NaN, negative
+    variances, other dimensions.
 
     >>> step = AffineGaussianKernel(0.5, [1.0], 3.0)
     >>> step.fixed_point().mean.tolist(), step.fixed_point().covariance.tolist()
@@ -49,7 +61,7 @@ class AffineGaussianKernel(eqx.Module):
     offset: Float[Array, " d"]
     covariance: AbstractMatrix
 
-    def __init__(self, matrix: MatrixLike, offset, covariance: MatrixLike):
+    def __init__(self, matrix: MatrixLike, offset, covariance: MatrixLike, *, check: bool = True):
         offset = jnp.atleast_1d(as_float(offset, "offset"))
         if offset.ndim != 1:
             raise ValueError(f"offset must be a vector (d,), got shape {offset.shape}")
@@ -57,6 +69,28 @@ class AffineGaussianKernel(eqx.Module):
         d = offset.shape[0]
         self.matrix = with_dimension(as_matrix(matrix, "matrix"), d, "matrix")
         self.covariance = with_dimension(as_matrix(covariance, "covariance"), d, "covariance")
+        if check:
+            require_finite(offset, "offset")
+            # the diagonal only: kernels are made on the way to every law, and eigenvalues cost d^3
+            if is_concrete(self.covariance):
+                variances = np.asarray(self.covariance.diagonal_part())
+                lowest, rounding = variances.min(), 1e2 * np.finfo(variances.dtype).eps
+                refuse_unless(
+                    lowest >= -rounding * np.abs(variances).max(),
+                    f"covariance has the negative variance {show(lowest)}",
+                )
+
+    def __str__(self) -> str:
+        if not holds_numbers(self) or self.offset.ndim != 1:
+            return repr(self)
+        m, q = type(self.matrix).__name__, type(self.covariance).__name__
+        words = f"affine Gaussian kernel x -> N(M x + c, Q) in {self.dimension} dimension"
+        deviations = np.sqrt(np.maximum(np.asarray(self.covariance.diagonal_part()), 0.0))
+        return (
+            f"{words}{'s' * (self.dimension > 1)}: diagonal of M ({m}) "
+            f"{show(self.matrix.diagonal_part())}, c {show(self.offset)}, roots of the variances "
+            f"of Q ({q}) {show(deviations)}"
+        )
 
     @property
     def dimension(self) -> int:
@@ -66,7 +100,10 @@ class AffineGaussianKernel(eqx.Module):
     def __call__(self, law: Gaussian) -> Gaussian:
         """The law of the next state when `law` is that of the present one. Cost O(d^3) dense."""
         if not isinstance(law, Gaussian):
-            raise TypeError(f"a kernel acts on a Gaussian law, got {type(law).__name__}")
+            raise TypeError(
+                f"a kernel acts on a Gaussian law, got {type(law).__name__}: "
+                "ou.Gaussian(point, 0.0) is a point"
+            )
         if law.dimension != self.dimension:
             hint = (
                 "; with momentum the state is (position, buffer): use Chain.law, or start from "
@@ -92,6 +129,7 @@ class AffineGaussianKernel(eqx.Module):
             product(self.matrix, first.matrix),
             self.matrix.matvec(first.offset) + self.offset,
             add(congruence(self.matrix, first.covariance), self.covariance),
+            check=False,
         )
 
     def power(self, n: ScalarLike) -> "AffineGaussianKernel":
@@ -127,7 +165,7 @@ def poisoned(kernel: "AffineGaussianKernel", fine) -> "AffineGaussianKernel":
     """The kernel, or NaN where not `fine`."""
     nan = jnp.where(fine, 1.0, jnp.nan)
     return AffineGaussianKernel(
-        kernel.matrix.scale(nan), nan * kernel.offset, kernel.covariance.scale(nan)
+        kernel.matrix.scale(nan), nan * kernel.offset, kernel.covariance.scale(nan), check=False
     )
 
 
@@ -143,11 +181,11 @@ def _power(kernel, n):
     if isinstance(matrix, Isotropic):
         one = jnp.ones((), offset.dtype)
         m, c, q = power_diagonal(matrix.value, one, one, n)
-        return AffineGaussianKernel(like(m, matrix), c * offset, covariance.scale(q))
+        return AffineGaussianKernel(like(m, matrix), c * offset, covariance.scale(q), check=False)
     if is_elementwise(matrix, covariance):
         noise = jnp.broadcast_to(entries(covariance), offset.shape)
         m, c, q = power_diagonal(matrix.diagonal_part(), offset, noise, n)
-        return AffineGaussianKernel(like(m, matrix), c, like(q, matrix))
+        return AffineGaussianKernel(like(m, matrix), c, like(q, matrix), check=False)
     if is_liftable(matrix, covariance):
         return lift_kernel(lambda m, c, q: power_dense(m, c, q, n), kernel)
     why = "the power of this kernel"
@@ -156,7 +194,7 @@ def _power(kernel, n):
     raise_to = power_dense if general else power_symmetric
     m, c, q = raise_to(dense, offset[:, None], densified(covariance, why).dense(), n)
     wrap = General if general else Dense
-    return AffineGaussianKernel(wrap(m, check=False), c[:, 0], Dense(q, check=False))
+    return AffineGaussianKernel(wrap(m, check=False), c[:, 0], Dense(q, check=False), check=False)
 
 
 def lift_kernel(dense_map, kernel: AffineGaussianKernel) -> AffineGaussianKernel:
@@ -175,7 +213,7 @@ def lift_kernel(dense_map, kernel: AffineGaussianKernel) -> AffineGaussianKernel
     )
     new_offset = g0 * offset + basis @ ((g[:r, :r] - g0 * inner) @ (basis.T @ offset))
     noise = lift(lambda a, q: dense_map(a, eye, q)[2], matrix, covariance)
-    return AffineGaussianKernel(new_matrix, new_offset, noise)
+    return AffineGaussianKernel(new_matrix, new_offset, noise, check=False)
 
 
 @eqx.filter_jit

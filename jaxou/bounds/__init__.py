@@ -1,140 +1,81 @@
 """PAC-Bayes: the kl inverse, the catalogue of bounds, and the bound over two stages."""
 
-from .audit import audit
-from .audited import Audit
-from .bernoulli import binary_kl
-from .best_posterior import BestPosterior, best_posterior
-from .catalogue import Applicable, BoundRow, Catalogue, applicable, catalogue
-from .discrepancies import Discrepancy, discrepancy
-from .dominance import Dominance, dominance, dominance_of
-from .grid import BoundGrid, bound_grid
-from .inversion import kl_inverse, kl_inverse_lower
-from .ledger import Ledger, Receipt
-from .losses import (
-    Bounded,
-    BoundedVariance,
-    GaussianResidual,
-    Loss,
-    SubGaussian,
-    Unbounded,
-    ZeroOne,
-)
-from .objective import TargetBound
-from .path import BoundPath, bound_path
-from .prior_scales import PriorScale, ScaleGrid, best_scale, scale_grid
-from .risk import SaturatedRisk
-from .rows import (
-    catoni_linear,
-    catoni_phi,
-    chi_square,
-    emp_bernstein,
-    find_row,
-    gaussian_residual,
-    harel_simplified,
-    lambda_grid,
-    majority_vote,
-    maurer_pinsker,
-    mcallester_2003,
-    mcallester_he,
-    mcallester_loose,
-    on_lambda_grid,
-    quadratic,
-    row_names,
-    second_moment,
-    seeger,
-    single_draw,
-    sub_gaussian,
-    thiemann,
-    thiemann_lambda,
-    tolstikhin_seldin_simple,
-)
-from .sensitivity import Sensitivities, sensitivities
-from .stage_bound import StageBound
-from .stopping import BestStopping, best_stopping
-from .terms import BoundTerms
-from .transfer_value import CheckpointPrior, ExpectedLosses, checkpoint_prior, expected_losses
-from .tuning import Tuned, tune
-from .two_stage import TwoStageBound, two_stage_bound
-from .weights import Geometric, Given, TwoSided, Uniform, Weights, Zeta
-
-__all__ = [
-    "Applicable",
-    "Audit",
-    "BestPosterior",
-    "BestStopping",
-    "BoundGrid",
-    "BoundPath",
-    "BoundRow",
-    "BoundTerms",
-    "Bounded",
-    "BoundedVariance",
-    "Catalogue",
-    "CheckpointPrior",
-    "Discrepancy",
-    "Dominance",
-    "ExpectedLosses",
-    "GaussianResidual",
-    "Geometric",
-    "Given",
-    "Ledger",
-    "Loss",
-    "PriorScale",
-    "Receipt",
-    "SaturatedRisk",
-    "ScaleGrid",
-    "Sensitivities",
-    "StageBound",
-    "SubGaussian",
-    "TargetBound",
-    "Tuned",
-    "TwoSided",
-    "TwoStageBound",
-    "Unbounded",
-    "Uniform",
-    "Weights",
-    "ZeroOne",
-    "Zeta",
-    "applicable",
-    "audit",
-    "best_posterior",
-    "best_scale",
-    "best_stopping",
-    "binary_kl",
-    "bound_grid",
-    "bound_path",
-    "catalogue",
-    "catoni_linear",
-    "catoni_phi",
-    "checkpoint_prior",
-    "chi_square",
-    "discrepancy",
-    "dominance",
-    "dominance_of",
-    "emp_bernstein",
-    "expected_losses",
-    "find_row",
-    "gaussian_residual",
-    "harel_simplified",
-    "kl_inverse",
-    "kl_inverse_lower",
-    "lambda_grid",
-    "majority_vote",
-    "maurer_pinsker",
-    "mcallester_2003",
-    "mcallester_he",
-    "mcallester_loose",
-    "on_lambda_grid",
-    "quadratic",
-    "row_names",
-    "scale_grid",
-    "second_moment",
-    "seeger",
-    "sensitivities",
-    "single_draw",
-    "sub_gaussian",
-    "thiemann",
-    "thiemann_lambda",
-    "tolstikhin_seldin_simple",
-    "tune",
-    "two_stage_bound",
-]
+from .audit import audit as audit
+from .audited import Audit as Audit
+from .bernoulli import binary_kl as binary_kl
+from .best_posterior import BestPosterior as BestPosterior
+from .best_posterior import best_posterior as best_posterior
+from .catalogue import Applicable as Applicable
+from .catalogue import BoundRow as BoundRow
+from .catalogue import Catalogue as Catalogue
+from .catalogue import applicable as applicable
+from .catalogue import catalogue as catalogue
+from .discrepancies import Discrepancy as Discrepancy
+from .discrepancies import discrepancy as discrepancy
+from .dominance import Dominance as Dominance
+from .dominance import dominance as dominance
+from .dominance import dominance_of as dominance_of
+from .grid import BoundGrid as BoundGrid
+from .grid import bound_grid as bound_grid
+from .inversion import kl_inverse as kl_inverse
+from .inversion import kl_inverse_lower as kl_inverse_lower
+from .ledger import Ledger as Ledger
+from .ledger import Receipt as Receipt
+from .losses import Bounded as Bounded
+from .losses import BoundedVariance as BoundedVariance
+from .losses import GaussianResidual as GaussianResidual
+from .losses import Loss as Loss
+from .losses import SubGaussian as SubGaussian
+from .losses import Unbounded as Unbounded
+from .losses import ZeroOne as ZeroOne
+from .objective import TargetBound as TargetBound
+from .path import BoundPath as BoundPath
+from .path import bound_path as bound_path
+from .prior_scales import PriorScale as PriorScale
+from .prior_scales import ScaleGrid as ScaleGrid
+from .prior_scales import best_scale as best_scale
+from .prior_scales import scale_grid as scale_grid
+from .risk import SaturatedRisk as SaturatedRisk
+from .rows import catoni_linear as catoni_linear
+from .rows import catoni_phi as catoni_phi
+from .rows import chi_square as chi_square
+from .rows import emp_bernstein as emp_bernstein
+from .rows import find_row as find_row
+from .rows import gaussian_residual as gaussian_residual
+from .rows import harel_simplified as harel_simplified
+from .rows import lambda_grid as lambda_grid
+from .rows import majority_vote as majority_vote
+from .rows import maurer_pinsker as maurer_pinsker
+from .rows import mcallester_2003 as mcallester_2003
+from .rows import mcallester_he as mcallester_he
+from .rows import mcallester_loose as mcallester_loose
+from .rows import on_lambda_grid as on_lambda_grid
+from .rows import quadratic as quadratic
+from .rows import row_names as row_names
+from .rows import second_moment as second_moment
+from .rows import seeger as seeger
+from .rows import single_draw as single_draw
+from .rows import sub_gaussian as sub_gaussian
+from .rows import thiemann as thiemann
+from .rows import thiemann_lambda as thiemann_lambda
+from .rows import tolstikhin_seldin_simple as tolstikhin_seldin_simple
+from .sensitivity import Sensitivities as Sensitivities
+from .sensitivity import sensitivities as sensitivities
+from .stage_bound import StageBound as StageBound
+from .stopping import BestStopping as BestStopping
+from .stopping import best_stopping as best_stopping
+from .terms import BoundTerms as BoundTerms
+from .transfer_value import CheckpointPrior as CheckpointPrior
+from .transfer_value import ExpectedLosses as ExpectedLosses
+from .transfer_value import checkpoint_prior as checkpoint_prior
+from .transfer_value import expected_losses as expected_losses
+from .tuning import Tuned as Tuned
+from .tuning import tune as tune
+from .two_stage import TwoStageBound as TwoStageBound
+from .two_stage import two_stage_bound as two_stage_bound
+from .weights import Geometric as Geometric
+from .weights import Given as Given
+from .weights import TwoSided as TwoSided
+from .weights import Uniform as Uniform
+from .weights import Weights as Weights
+from .weights import Zeta as Zeta

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._check import require_float64
 from .._claims import WORDS, choose, refuse_unpaid
 from .._table import TableError
 from .audited import BELOW, HOLDS, OVERSPENT, ROUNDING, UNUSABLE, Audit
@@ -63,7 +64,6 @@ def audit(
     - `percent`: risks and claims are per cent. None refuses a table that looks so; False takes it
       as it is. A cell `12.4 %` is understood anyway.
     - `rounded_inputs`: take risk and KL at the favourable end of what would be printed alike.
-
     - `defects`: {row from 0: reason} for rows that are known to be bad beforehand.
 
     Bad rows are set aside with a reason. A wrong table raises `ValueError`; without x64
@@ -78,11 +78,7 @@ def audit(
     >>> audit({**published, "claim": "0.115"}, delta=0.05).verdict.tolist()
     ['rounding', 'rounding', 'below']
     """
-    if jnp.result_type(float) != jnp.float64:
-        raise RuntimeError(
-            "certificates are not audited in float32: put "
-            'jax.config.update("jax_enable_x64", True) before the first array is made'
-        )
+    require_float64("certificates are audited")
     row = find_row(bound)
     columns = as_columns(table)
     asked = {"risk": risk, "kl": kl, "kl_over_n": kl_over_n, "n": n, "delta": delta}

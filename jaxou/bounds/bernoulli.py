@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from .._check import as_float, refuse_unless
+from .._check import as_float, refuse_unless, show_value
 
 # log(1+u) = 2 atanh(s) with s = u/(2+u); for -1/2 <= u <= 1 the terms of atanh fall like 9^-k.
 _ATANH_TERMS = 17
@@ -65,7 +65,10 @@ def binary_kl(q: ArrayLike, p: ArrayLike) -> Array:
     """
     q, p = jnp.broadcast_arrays(as_float(q, "q"), as_float(p, "p"))
     valid = (q >= 0) & (q <= 1) & (p >= 0) & (p <= 1)
-    refuse_unless(valid, f"binary_kl(q={q}, p={p}): both are probabilities and lie in [0, 1]")
+    refuse_unless(
+        valid,
+        f"q={show_value(q)}, p={show_value(p)}: both are probabilities and lie in [0, 1]",
+    )
     inside = (q > 0) & (q < 1) & (p > 0) & (p < 1)
     safe_q = jnp.where(inside, q, 0.5)
     value = gap_kl(safe_q, jnp.where(inside, p - q, 0.0))

@@ -12,12 +12,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_float, refuse_unless, show_value
+from .._check import as_number, as_point, refuse_unless, show_value
 from .._typing import MatrixLike, ScalarLike
 from ..laws import Gaussian
+from ..laws.gaussian import mean_energy, require_law, require_positive
 from ..linalg.algebra import as_matrix, densified, entries, is_elementwise, like, with_dimension
 from ..linalg.factor import solve
-from ..linalg.inverse import trace_product
 from ..linalg.matrices import AbstractMatrix, Dense
 from .risk import one_plus_product
 
@@ -37,8 +37,8 @@ class BestPosterior(eqx.Module):
 
     def objective(self, law: Gaussian) -> Float[Array, ""]:
         """lambda E_law[L - L*] + KL(law || prior), nats."""
-        x = law.mean - self.minimum
-        excess = (trace_product(self.hessian, law.operator) + x @ self.hessian.matvec(x)) / 2
+        require_law(law, self.prior.dimension, "the prior")
+        excess = mean_energy(law, self.hessian, self.minimum)
         return self.catoni_lambda * excess + law.kl(self.prior)
 
     def distance(self, law: Gaussian) -> Float[Array, ""]:
@@ -66,9 +66,11 @@ def best_posterior(
     (1.5, 0.25, 2.193147)
     """
     d = prior.dimension
-    hessian = with_dimension(as_matrix(hessian, "hessian"), d, "hessian")
-    minimum = jnp.broadcast_to(as_float(minimum, "minimum"), (d,))
-    lam = as_float(catoni_lambda, "catoni_lambda")
+    hessian = as_matrix(hessian, "hessian")
+    require_positive(hessian, "hessian")
+    hessian = with_dimension(hessian, d, "hessian")
+    minimum = as_point(minimum, d, "minimum")
+    lam = as_number(catoni_lambda, "catoni_lambda")
     refuse_unless(
         lam > 0, f"catoni_lambda={show_value(lam)} must be > 0: it weighs risk against KL"
     )

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from .._check import is_concrete, show_value
 from ..linalg.spectrum import extreme_eigenvalues
+from ..stages import Stage
 from ..stages.steady import symmetric_problem
 
 
@@ -58,5 +59,9 @@ def coordinate(process, place, name: str, keep_stable: bool) -> Coordinate:
 
 def stability_limit(stage) -> Float[Array, ""]:
     """2 (1 + momentum) / lambda_max: learning rates below it have a steady law."""
+    if not isinstance(stage, Stage):
+        raise ValueError(
+            "a loss that is not quadratic has no one stability limit: tune with keep_stable=False"
+        )
     _, high = extreme_eigenvalues(symmetric_problem(stage)[0])
     return 2 * (1 + stage.momentum) / high

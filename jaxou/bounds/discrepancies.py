@@ -10,6 +10,7 @@ Source: reconstructed from He and Tao 2022 (arXiv 2208.14092).
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from .._check import holds_numbers, show
 from .._status import Status, first_failure, poison, raise_unless_ok
 from ..laws import Gaussian
 from ..stages import AbstractChain
@@ -31,6 +32,16 @@ class Discrepancy(eqx.Module):
     source: Gaussian
     target: Gaussian
     status: Status
+
+    def __str__(self) -> str:
+        if not holds_numbers(self) or self.value.ndim:
+            return repr(self)
+        if not bool(self.status == Status.ok):
+            return f"no discrepancy: {Status[self.status]}"
+        return (
+            f"discrepancy 2 KL(Q_T || Q_S) = {show(self.value)}: trace {show(self.trace)}, logdet "
+            f"{show(self.logdet)}, dimension {show(self.dimension)}, shift {show(self.shift)}"
+        )
 
     @property
     def kl(self) -> Float[Array, ""]:

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._check import as_float, show
+from .._check import as_float, as_number, show
 from .._typing import ScalarLike
 from .rows import Row, find_row
-from .stage_bound import row_name
+from .stage_bound import row_name, sample_size
 from .two_stage import TwoStageBound
 
 LARGEST = 1e18
@@ -117,11 +117,11 @@ def dominance_of(
     True
     """
     row = find_row(bound)
-    numbers = (source_kl, target_kl, n_source, n_target)
-    numbers += (source_delta, target_delta, source_risk, target_risk)
-    kl_s, kl_t, n_s, n_t, delta_s, delta_t, risk_s, risk_t = (
-        as_float(x, "dominance_of's arguments") for x in numbers
-    )
+    kl_s, kl_t = as_float(source_kl, "source_kl"), as_float(target_kl, "target_kl")
+    n_s, n_t = sample_size(n_source, "n_source"), sample_size(n_target, "n_target")
+    delta_s = as_number(source_delta, "source_delta")
+    delta_t = as_number(target_delta, "target_delta")
+    risk_s, risk_t = as_number(source_risk, "source_risk"), as_number(target_risk, "target_risk")
     target_gap = row(risk_t, kl_t, n_t, delta_t) - risk_t
     source_gap = row(risk_s, kl_s, n_s, delta_s) - risk_s
     if row is find_row("mcallester_he"):

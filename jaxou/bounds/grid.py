@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,7 +22,7 @@ from . import modal
 from .parameters import FACTORS, NUMBERS, find_places, write
 from .rows import Row, find_row
 from .stage_bound import Risk, as_risk, known_risks, row_name, sample_size, split_delta
-from .stage_laws import require_two_stages
+from .stage_laws import prior_of, require_two_stages
 from .two_stage import two_stage_bound
 
 CHUNK = 64
@@ -60,7 +61,7 @@ class BoundGrid(eqx.Module):
 
 def bound_grid(
     process: AbstractChain,
-    over: dict,
+    over: Any,
     *,
     n_source: ScalarLike,
     n_target: ScalarLike,
@@ -96,6 +97,8 @@ def bound_grid(
     ((3, 2), (2, 3, 2), 2)
     """
     require_two_stages(process)
+    if not isinstance(over, dict):
+        raise TypeError(f'over={over!r} must be a dict: {{"finetune.learning_rate": [0.05, 0.1]}}')
     places = tuple(find_places(process, over, NUMBERS + FACTORS, "grid's"))
     axes = {name: _axis(values, name) for name, values in over.items()}
     shape = tuple(x.size for x in axes.values())
@@ -109,7 +112,7 @@ def bound_grid(
         source_risk,
         deltas,
         fine,
-        process.initial if prior is None else prior,
+        prior_of(process, prior),
     )
     row, name, fast = find_row(bound), row_name(bound), modal.is_modal(process, places)
     evaluate = partial(_evaluate, row=row, name=name, places=places, gradients=gradients)
@@ -177,14 +180,16 @@ def _evaluate(process, cells, given, *, row, name, places, gradients, fast):
 
 
 def _checked(changed, limits):
-    """Out of range, or beyond the stability limit of a stage."""
+    """Out of range, a number of steps that is not whole, or beyond a stage's stability limit."""
     unstable = [
         stage.learning_rate * (high + (stage.weight_decay if shifts else 0.0))
         >= 2 * (1 + stage.momentum)
         for stage, (high, shifts) in zip(changed.stages, limits, strict=True)
     ]
+    broken = [stage.steps != jnp.floor(stage.steps) for stage in changed.stages]
     return first_failure(
         *(stage.status for stage in changed.stages),
+        *(status_if(b, Status.bad_input) for b in broken),
         *(status_if(u.any(), Status.unstable) for u in unstable),
     )
 

@@ -21,7 +21,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from .._check import as_float
+from .._check import as_float, refuse_unless, show_value
 from .bernoulli import accurate_log1p, gap_kl, log1p_remainder
 from .slopes import chain, lower_slopes, upper_slopes
 
@@ -36,7 +36,7 @@ def kl_inverse(q: ArrayLike, c: ArrayLike) -> Array:
 
     q in [0, 1] is an observed risk and c >= 0 a budget in nats; arrays broadcast. In float64 the
     relative error is below 1e-14 (measured: 4e-15). At q = 0 it is 1 - exp(-c), at q = 1 it is 1,
-    at c = 0 it is q. Values out of range give NaN.
+    at c = 0 it is q. Values out of range are refused (NaN under tracing).
 
     Differentiable in both arguments, repeatedly, forward and reverse. Where the true slope is
     infinite the derivative is `inf`, by definition: dp/dc at c = 0 and dp/dq at q = 0. A zero
@@ -47,7 +47,7 @@ def kl_inverse(q: ArrayLike, c: ArrayLike) -> Array:
     >>> float(kl_inverse(0.25, 0.0)), float(kl_inverse(1.0, 0.1))
     (0.25, 1.0)
     """
-    return _upper(*jnp.broadcast_arrays(as_float(q, "q"), as_float(c, "c")))
+    return _upper(*_arguments(q, c))
 
 
 def kl_inverse_lower(q: ArrayLike, c: ArrayLike) -> Array:
@@ -55,14 +55,23 @@ def kl_inverse_lower(q: ArrayLike, c: ArrayLike) -> Array:
 
     The mirror image of `kl_inverse`, solved for log(q/p) so that a p of 1e-200 keeps its digits.
     At q = 1 it is exp(-c), at q = 0 it is 0. In float64 log(p) has a relative error below 1e-14.
-    Slopes: dp/dc = -inf at c = 0, dp/dq = inf at q = 1, as in `kl_inverse`.
+    Slopes: dp/dc = -inf at c = 0, dp/dq = inf at q = 1, and what is refused, as in `kl_inverse`.
 
     >>> f"{kl_inverse_lower(0.3, 0.05):.5f}"
     '0.17126'
     >>> f"{kl_inverse_lower(1.0, 50.0):.3g}"
     '1.93e-22'
     """
-    return _lower(*jnp.broadcast_arrays(as_float(q, "q"), as_float(c, "c")))
+    return _lower(*_arguments(q, c))
+
+
+def _arguments(q: ArrayLike, c: ArrayLike) -> list[Values]:
+    q, c = as_float(q, "q"), as_float(c, "c")
+    refuse_unless(
+        (q >= 0) & (q <= 1), f"q={show_value(q)} must lie in [0, 1]: it is an observed risk"
+    )
+    refuse_unless(c >= 0, f"c={show_value(c)} must be >= 0: it is a budget in nats, such as KL/n")
+    return jnp.broadcast_arrays(q, c)
 
 
 @jax.jit

@@ -5,7 +5,7 @@ at the given process: of the matrix A, of the noise C, and of the way from the m
 the mean of the initial law) to the stage's own minimum. So does a schedule, by a common factor.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -34,14 +34,25 @@ class Place(NamedTuple):
     field: str
 
 
-def find_places(process: AbstractChain, over, fields, what: str) -> list[Place]:
-    """The places of names such as "finetune.learning_rate"; unknown names are refused."""
+def require_chain(process: Any) -> None:
+    """Refuse what has no stages to find a name in."""
+    if not isinstance(process, AbstractChain):
+        raise TypeError(
+            f"process must be a chain, such as ou.TwoStage, got {type(process).__name__}"
+        )
+
+
+def find_places(process: Any, over, fields, what: str) -> list[Place]:
+    """The places of names such as "finetune.learning_rate"; unknown ones, and none, are refused."""
+    require_chain(process)
     choices = {
         f"{name}.{field}": Place(k, field)
         for k, (stage, name) in enumerate(zip(process.stages, process.names, strict=True))
         for field in fields
         if hasattr(stage, "minimum" if field == "shift" else field)
     }
+    if not over:
+        raise ValueError(f"over={over!r} names no hyper-parameter: {', '.join(choices)}")
     for name in over:
         if name not in choices:
             raise ValueError(f"over={name!r} is not one of the {what} names: {', '.join(choices)}")

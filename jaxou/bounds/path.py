@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import as_float, is_concrete, refuse_unless, require_finite, show
+from .._check import as_float, is_concrete, refuse_unless, require_finite, show, show_value
 from .._status import Status, first_failure
 from .._typing import ScalarLike
 from ..laws import Gaussian
 from ..stages import AbstractChain
+from ..stages.transition import within
 from .rows import Row, find_row
 from .stage_bound import (
     Risk,
@@ -30,7 +31,7 @@ from .stage_bound import (
     split_delta,
     stage_bound,
 )
-from .stage_laws import require_two_stages
+from .stage_laws import prior_of, require_two_stages
 
 
 class BoundPath(eqx.Module):
@@ -99,8 +100,9 @@ def bound_path(
     """The two-stage bound at finite fine-tuning times, all of them in one compiled call.
 
     Give exactly one of `steps` (whole numbers, the chain's laws) and `times` (flow time learning
-    rate x steps, the SDE's laws): arrays (times,) >= 0, beyond the stage's own length too. The rest
-    is as in `two_stage_bound`; its value at law="finite" is the one here at step=finetune.steps.
+    rate x steps, the SDE's laws): arrays (times,) >= 0, beyond the stage's own length too (but not
+    beyond a schedule). The rest is as in `two_stage_bound`; its value at law="finite" is the one
+    here at step=finetune.steps.
     One bound holds at one time that is fixed or chosen from the target sample, because it holds for
     all posteriors at once: reading off the best time is free.
 
@@ -132,7 +134,7 @@ def bound_path(
     risk, source_risk = known_risks(risk, source_risk)
     source, target = _evaluate(
         process, moments, counts, (delta_source, delta_target), fine,
-        prior, risk, source_risk, find_row(bound), row_name(bound), clock,
+        prior_of(process, prior), risk, source_risk, find_row(bound), row_name(bound), clock,
     )  # fmt: skip
     return BoundPath(
         times=moments,
@@ -164,7 +166,6 @@ def target_at(process, moment, source_law, n, delta, fine, risk, row, name, cloc
 def _evaluate(process, moments, counts, deltas, fine, prior, risk, source_risk, row, name, clock):
     source_law = law_before(process, clock)
     make = partial(stage_bound, row=row, name=name, split_is_fine=fine, throw=False)
-    prior = process.initial if prior is None else prior
     source = make(source_law, prior, source_risk, counts[0], deltas[0], is_source=True)
 
     def at(moment):
@@ -193,11 +194,12 @@ def _moments(process, given, clock: str) -> Float[Array, " times"]:
             "steps must be whole numbers: ask for times= (flow time, learning rate x steps) to "
             "move continuously",
         )
-        stage = process.stages[1]
-        if getattr(stage, "scheduled", False):
-            refuse_unless(
-                moments <= stage.schedule_length,
-                f"steps reach {show(np.max(moments))}, beyond the {stage.schedule_length} steps of "
-                "the fine-tuning stage's schedule",
-            )
+    stage = process.stages[1]
+    if stage.scheduled:
+        end = stage.schedule_length if clock == "step" else stage.duration
+        refuse_unless(
+            within(stage, **{clock: moments}),
+            f"{name} reach {show(np.max(moments))}, beyond the fine-tuning stage's schedule, which "
+            f"ends at {show_value(end)}",
+        )
     return moments

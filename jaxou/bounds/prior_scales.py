@@ -15,7 +15,7 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from .._check import as_float, is_concrete, show_value
+from .._check import as_point, is_concrete, show_value
 from .._typing import ScalarLike
 from ..laws import Gaussian
 from .rows import Row, find_row
@@ -115,9 +115,7 @@ def best_scale(
     (1, 0.626, True)
     """
     grid = ScaleGrid() if grid is None else grid
-    center = as_float(center, "center")
-    if center.ndim == 0:
-        center = center + 0.0 * law.mean
+    center = as_point(center, law.dimension, "center")
     terms = law.kl_terms(Gaussian(center, 1.0))
     if not is_concrete(terms.value):
         raise TypeError("best_scale searches a grid of integers: call it outside of jit and grad")

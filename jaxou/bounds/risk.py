@@ -4,11 +4,19 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_float, refuse_unless, require_finite, show_value
+from .._check import as_float, as_number, as_point, refuse_unless, show_value
 from .._typing import MatrixLike, ScalarLike
 from ..laws import Gaussian
-from ..laws.gaussian import require_positive
-from ..linalg.algebra import as_matrix, densified, entries, is_elementwise, with_dimension
+from ..laws.gaussian import require_law, require_positive
+from ..linalg.algebra import (
+    as_low_rank,
+    as_matrix,
+    densified,
+    entries,
+    is_elementwise,
+    is_structured,
+    with_dimension,
+)
 from ..linalg.factor import logabsdet, solve
 from ..linalg.matrices import AbstractMatrix, LowRankPlusDiagonal
 
@@ -43,31 +51,25 @@ class SaturatedRisk(eqx.Module):
         hessian = as_matrix(hessian, "hessian")
         require_positive(hessian, "hessian")
         minimum = as_float(minimum, "minimum")
-        if minimum.ndim == 0:
-            minimum = jnp.broadcast_to(minimum, (hessian.dimension or 1,))
-        require_finite(minimum, "minimum")
-        self.hessian = with_dimension(hessian, minimum.shape[0], "hessian")
-        self.minimum = minimum
-        self.floor = as_float(floor, "floor")
-        self.scale = as_float(scale, "scale")
+        d = minimum.size if hessian.dimension is None else hessian.dimension
+        self.hessian = with_dimension(hessian, d, "hessian")
+        self.minimum = as_point(minimum, d, "minimum")
+        self.floor = as_number(floor, "floor")
+        self.scale = as_number(scale, "scale")
         refuse_unless(
-            (self.floor >= 0) & jnp.isfinite(self.floor),
+            self.floor >= 0,
             f"floor={show_value(self.floor)} must be a finite number >= 0: it is the loss at the "
             "minimum; shift the loss if it is negative",
         )
         refuse_unless(
-            (self.scale > 0) & jnp.isfinite(self.scale),
+            self.scale > 0,
             f"scale={show_value(self.scale)} must be a finite number > 0: it is the loss at which "
             "the saturated one reaches 1 - 1/e",
         )
 
     def __call__(self, law: Gaussian) -> Float[Array, ""]:
         """The risk of the randomised predictor that draws its parameters from `law`."""
-        if law.dimension != self.minimum.shape[0]:
-            raise ValueError(
-                f"the law has dimension {law.dimension} but the risk's minimum has "
-                f"{self.minimum.shape[0]}"
-            )
+        require_law(law, self.minimum.shape[0], "the risk's minimum")
         matrix = self.hessian.scale(1.0 / self.scale)
         logdet, quadratic = one_plus_product(law.operator, matrix, law.mean - self.minimum)
         exponent = self.floor / self.scale + (logdet + quadratic) / 2.0
@@ -84,23 +86,12 @@ def one_plus_product(covariance: AbstractMatrix, matrix: AbstractMatrix, x):
         b = jnp.broadcast_to(entries(matrix), x.shape)
         product = jnp.broadcast_to(entries(covariance), x.shape) * b
         return jnp.sum(jnp.log1p(product)), jnp.sum(b * x**2 / (1.0 + product))
-    if _is_structured(covariance) and _is_structured(matrix):
-        return _low_rank(_as_low_rank(covariance), _as_low_rank(matrix), x)
+    if is_structured(covariance, matrix):
+        return _low_rank(as_low_rank(covariance), as_low_rank(matrix), x)
     why = "the risk of laws of these structures"
     s, b = densified(covariance, why).dense(), densified(matrix, why).dense()
     one_plus = jnp.eye(x.size, dtype=x.dtype) + s @ b
     return logabsdet(one_plus), x @ b @ solve(one_plus, x[:, None])[:, 0]
-
-
-def _is_structured(matrix) -> bool:
-    return isinstance(matrix, LowRankPlusDiagonal) or is_elementwise(matrix)
-
-
-def _as_low_rank(matrix) -> LowRankPlusDiagonal:
-    if isinstance(matrix, LowRankPlusDiagonal):
-        return matrix
-    empty = jnp.zeros((matrix.dimension, 0), dtype=jnp.result_type(float))
-    return LowRankPlusDiagonal(matrix, empty, check=False)
 
 
 def _low_rank(covariance: LowRankPlusDiagonal, matrix: LowRankPlusDiagonal, x):

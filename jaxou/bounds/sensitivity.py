@@ -10,7 +10,15 @@ from jaxtyping import Array, Float
 
 from .._check import is_concrete, show
 from ..stages import AbstractChain
-from .parameters import FACTORS, NUMBERS, default_names, find_places, read, write
+from .parameters import (
+    FACTORS,
+    NUMBERS,
+    default_names,
+    find_places,
+    read,
+    require_chain,
+    write,
+)
 
 
 class Sensitivities(eqx.Module):
@@ -30,7 +38,10 @@ class Sensitivities(eqx.Module):
 
     @property
     def elasticity(self) -> Float[Array, " names"]:
-        """d log value / d log x: by how many per cent the value moves if x grows by one."""
+        """d log value / d log x: by how many per cent the value moves if x grows by one.
+
+        Infinite or NaN where the value is 0, such as the KL of a law from itself.
+        """
         return self.at * self.gradient / self.value
 
     @property
@@ -90,10 +101,9 @@ def sensitivities(
     finetune.shift            1      2           2          2
     """
     if over is None:
+        require_chain(process)
         over = default_names(process)
     over = (over,) if isinstance(over, str) else tuple(over)
-    if not over:
-        raise ValueError("over=() names no hyper-parameter: give names, or None for all")
     places = tuple(find_places(process, over, NUMBERS + FACTORS, "differentiable"))
     at = jnp.stack([read(process, place) for place in places])
     value, gradient, hessian = _derivatives(objective, process, places, at)
@@ -124,8 +134,16 @@ def _derivatives(objective, process, places, at):
 
 
 def _refuse_not_finite(value, gradient, over) -> None:
-    if is_concrete(value, gradient) and not np.isfinite(value):
+    if not is_concrete(value, gradient):
+        return
+    if not np.isfinite(value):
         raise ValueError(
             f"the objective is {show(value)} at this process, so it has no derivatives: look for a "
             "learning rate beyond its limit, or a prior whose range the law leaves"
+        )
+    lost = [name for name, slope in zip(over, np.asarray(gradient), strict=True) if np.isnan(slope)]
+    if lost:
+        raise ValueError(
+            f"the objective has no derivative in {', '.join(lost)} at this process (NaN): look for "
+            "a root or a logarithm of something that is zero there"
         )

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_float, refuse_unless, show_value
+from .._check import as_float, as_number, holds_numbers, refuse_unless, show, show_value
 from .._status import Status, first_failure, poison, raise_unless_ok, status_if
 from ..laws import Gaussian
 from .rows import Row
@@ -31,6 +31,17 @@ class StageBound(eqx.Module):
     terms: BoundTerms
     status: Status
     risk_given: bool = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        if not holds_numbers(self) or self.value.ndim:
+            return repr(self)
+        if not bool(self.status == Status.ok):
+            return f"no bound: {Status[self.status]}"
+        risk = f"risk {show(self.risk)}" if self.risk_given else "no risk given, 0"
+        return (
+            f"{risk} + gap {show(self.gap)} = {show(self.value)} (KL {show(self.kl)} nats, "
+            f"n {float(self.n):,.10g}, delta {show(self.delta)})"
+        )
 
 
 def stage_bound(
@@ -101,14 +112,14 @@ def as_risk(value, name: str, law_gave_it: bool = False) -> Float[Array, ""]:
 
 def split_delta(delta, delta_split):
     """(delta, (delta_S, delta_T), whether both are usable), refusing what overspends."""
-    delta = as_float(delta, "delta")
+    delta = as_number(delta, "delta")
     refuse_unless(
         (delta > 0) & (delta < 1),
         f"delta={show_value(delta)} must lie in (0, 1): it is the total failure probability",
     )
-    if len(delta_split) != 2:
+    if not hasattr(delta_split, "__len__") or len(delta_split) != 2:
         raise ValueError(f"delta_split={delta_split} must be two shares, source first")
-    first, second = (as_float(share, "delta_split") for share in delta_split)
+    first, second = (as_number(share, "delta_split") for share in delta_split)
     positive = (first > 0) & (second > 0)
     # a share of 0.1 + 0.9 may be an ulp above 1
     within = first + second <= 1.0 + 4 * float(jnp.finfo(first.dtype).eps)
@@ -123,7 +134,7 @@ def split_delta(delta, delta_split):
 
 def sample_size(n, name: str) -> Float[Array, ""]:
     """The number of examples as an array; refused below 1."""
-    n = as_float(n, name)
+    n = as_number(n, name)
     refuse_unless(n >= 1, f"{name}={show_value(n)} must be at least 1, the examples of that sample")
     return n
 

@@ -1,8 +1,9 @@
 """Which law a stage contributes to a bound: its SDE's, its chain's, or the one it reached."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ..laws import Gaussian
+from ..laws.gaussian import require_law
 from ..stages import AbstractChain, PotentialStage, Stage
 
 LawName = Literal["gibbs", "stationary", "finite"]
@@ -36,6 +37,17 @@ def _quadratic(name: str, stage: Stage | PotentialStage) -> Stage:
             "between laws needs stages with a quadratic loss (jaxou.Stage)"
         )
     return stage
+
+
+def prior_of(process: AbstractChain, prior: Any) -> Gaussian:
+    """P0, the prior of the source stage: what was given, else the law that the process starts from.
+
+    Refused: what is no Gaussian law on the parameters.
+    """
+    if prior is None:
+        return process.initial
+    require_law(prior, process.dimension, "the process")
+    return prior
 
 
 def require_two_stages(process: AbstractChain) -> None:

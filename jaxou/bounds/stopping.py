@@ -4,13 +4,15 @@ Fine-tuning lowers the risk and moves the law away from its prior, so the bound 
 strictly between "do not fine-tune" and "to the end": there d bound / dt = 0.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._check import as_number, is_concrete, refuse_unless, show, show_value
+from .._check import as_count, as_number, is_concrete, refuse_unless, show, show_value
 from .._status import Status, poison
 from .._typing import ScalarLike
 from ..laws import Gaussian
@@ -88,7 +90,7 @@ def best_stopping(
     bound: str | Row = "mcallester_he",
     clock: str = "time",
     horizon: ScalarLike | None = None,
-    points: int = 65,
+    points: Any = 65,
 ) -> BestStopping:
     """The stopping time of the smallest target bound, in [0, horizon].
 
@@ -116,8 +118,7 @@ def best_stopping(
     require_two_stages(process)
     if clock not in ("time", "step"):
         raise ValueError(f'clock={clock!r} is neither "time" (the SDE) nor "step" (SGD)')
-    if not (isinstance(points, int) and points >= 5):
-        raise ValueError(f"points={points!r} must be a whole number of at least 5")
+    points = as_count(points, "points", 5)
     stage = process.stages[1]
     if horizon is None:
         horizon = stage.duration if clock == "time" else stage.steps

@@ -36,7 +36,7 @@ def bound_terms(
     bound: str,
 ) -> BoundTerms:
     """The terms; with a `prior` its volume is separated from the log-determinant."""
-    volume = jnp.zeros_like(divergence.logdet) if prior is None else _logdet(prior)
+    volume = jnp.zeros_like(divergence.logdet) if prior is None else prior.logdet()
     he = bound == "mcallester_he"
     return BoundTerms(
         trace=divergence.trace,
@@ -50,8 +50,3 @@ def bound_terms(
         constant=jnp.full_like(n, 2.0) if he else None,
         denominator=2.0 * n - 1.0 if he else None,
     )
-
-
-def _logdet(law: Gaussian) -> Float[Array, ""]:
-    """log det of the covariance (on its range), in whatever structure: -logdet against N(0, I)."""
-    return -law.kl_terms(Gaussian(jnp.zeros_like(law.mean), 1.0)).logdet

@@ -11,7 +11,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._check import as_number, refuse_unless, show_value
 from .._status import Status, first_failure, poison
+from .._typing import ScalarLike
 from ..laws import Gaussian
 from ..stages import AbstractChain
 from .stage_laws import laws_of
@@ -89,7 +91,7 @@ class CheckpointPrior(eqx.Module):
 
 
 def checkpoint_prior(
-    posterior: Gaussian, prior: Gaussian, averaged: float | Float[Array, ""] = 1.0
+    posterior: Gaussian, prior: Gaussian, averaged: ScalarLike = 1.0
 ) -> CheckpointPrior:
     """The KL to a prior N(theta, S0) centred at a draw theta ~ N(m0, S0 / averaged).
 
@@ -104,6 +106,10 @@ def checkpoint_prior(
     >>> float(found.kl), float(found.expected_kl), round(float(found.sd_kl), 6)
     (0.5, 1.5, 1.414214)
     """
+    averaged = as_number(averaged, "averaged")
+    refuse_unless(
+        averaged >= 1, f"averaged={show_value(averaged)} must be at least 1, one checkpoint"
+    )
     terms = posterior.kl_terms(prior)
     d = -terms.dimension
     spread = 2 * d / averaged**2 + 4 * terms.shift / averaged

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import as_float, is_concrete, refuse_unless, show, show_value
+from .._check import as_count, as_float, is_concrete, refuse_unless, show, show_value
 from .._typing import ScalarLike
 from ..stages import AbstractChain
 from .coordinates import coordinate
@@ -109,11 +110,11 @@ class Tuned(eqx.Module):
 
 
 def tune(
-    objective: Objective,
-    process: AbstractChain,
+    objective: Any,
+    process: Any,
     over: str | tuple[str, ...] = ("finetune.learning_rate", "finetune.batch_size"),
     optimizer=None,
-    steps: int = 200,
+    steps: Any = 200,
     *,
     keep_stable: bool = False,
     prior_choices: ScalarLike | None = None,
@@ -149,6 +150,8 @@ def tune(
     >>> best.note
     'everything that was tuned belongs to the posterior: free'
     """
+    if not callable(objective):
+        raise TypeError(f"objective={objective!r} must be a function of the process to a number")
     over = (over,) if isinstance(over, str) else tuple(over)
     places = _places(process, over)
     coordinates = [
@@ -160,8 +163,12 @@ def tune(
         import optax
 
         optimizer = optax.adam(0.05)
-    if not (isinstance(steps, int) and steps >= 1):
-        raise ValueError(f"steps={steps!r} must be a whole number of at least 1")
+    if not hasattr(optimizer, "init"):
+        raise TypeError(
+            f"optimizer={optimizer!r} must be an optimiser of optax, such as optax.adam(0.05), or "
+            "a minimiser of optimistix"
+        )
+    steps = as_count(steps, "steps")
     price = {
         name: "free" if place.stage == len(process.stages) - 1 else "prior"
         for name, place in zip(over, places, strict=True)

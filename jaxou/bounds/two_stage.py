@@ -12,18 +12,17 @@ Only the second line speaks about the target. Source: reconstructed from He and 
 from functools import partial
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._check import is_concrete
+from .._check import holds_numbers, is_concrete, require_float64, show
 from .._status import Status, first_failure
 from .._typing import ScalarLike
 from ..laws import Gaussian
 from ..stages import AbstractChain
 from .rows import Row, find_row
 from .stage_bound import Risk, StageBound, row_name, sample_size, split_delta, stage_bound
-from .stage_laws import laws_of
+from .stage_laws import laws_of, prior_of
 
 
 class TwoStageBound(eqx.Module):
@@ -40,6 +39,17 @@ class TwoStageBound(eqx.Module):
     bound: str = eqx.field(static=True)
     mode: str = eqx.field(static=True)
     law: str = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        if not holds_numbers(self) or self.transfer_gain.ndim:
+            return repr(self)
+        lines = [
+            f"{self.bound} on two stages, laws {self.law!r}, {self.mode} mode:",
+            f"  target: {self.target}",
+            f"  source: {self.source}",
+            f"  pre-training is worth {show(self.transfer_gain)} nats",
+        ]
+        return "\n".join(lines)
 
     @property
     def gap_sum(self) -> Float[Array, ""]:
@@ -76,10 +86,17 @@ def two_stage_bound(
     - `prior`: P0 of the source stage; None takes `process.initial`. The target's prior is Q_S.
     - `law`: "gibbs", "stationary" or "finite": which laws stand for Q_S and Q_T.
     - `mode`: "model" takes the law of SGD to be this Gaussian, an assumption of the claim.
-      "certificate" is for weights really drawn from Q: it needs float64 and a finite KL.
+      "certificate" is for weights really drawn from Q: it needs float64 and a finite KL, and it
+      is a theorem only if Q_S has not seen the target sample, P0 not the source sample, and the
+      risks are those of Q. A risk estimated from m draws enters as its upper limit,
+      `kl_inverse(mean, log(2 / delta_mc) / m)`, with delta + delta_mc as the failure probability;
+      `ou.certify` does all of that for a network.
     - `bound`: a row of the catalogue by name, or a callable row(risk, kl, n, delta).
 
-    Wrong values raise; traced ones, or all with `throw=False`, give NaN and a `status`.
+    Wrong values raise (float32 in certificate mode as `RuntimeError`); traced ones, or all with
+    `throw=False`, give NaN and a `status`. An infinite KL gives an infinite bound in model mode,
+    and in certificate mode, where it raises, with `throw=False` or under tracing. Cost: two
+    laws and two KLs, O(d^3) dense.
 
     >>> from jaxou import Gaussian, Stage, TwoStage
     >>> source = Stage(
@@ -95,7 +112,7 @@ def two_stage_bound(
     name = row_name(bound)
     (delta_source, delta_target), fine = split_delta(delta, delta_split)
     q_source, q_target = laws_of(process, law, throw)
-    prior = process.initial if prior is None else prior
+    prior = prior_of(process, prior)
 
     make = partial(stage_bound, row=row, name=name, split_is_fine=fine, throw=throw)
     source = make(
@@ -127,11 +144,8 @@ def _refuse_bad_mode(mode: str) -> None:
             f"mode={mode!r} is neither 'model' (Q stands for the law of SGD) nor 'certificate' "
             "(weights are drawn from Q)"
         )
-    if mode == "certificate" and not jax.config.jax_enable_x64:
-        raise ValueError(
-            "a certificate is not computed in float32: put "
-            'jax.config.update("jax_enable_x64", True) before the first array is made'
-        )
+    if mode == "certificate":
+        require_float64("a certificate is computed")
 
 
 def _refuse_infinite(kl, stage: str, reference: str) -> None:

@@ -17,10 +17,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .._status import Status
-from ..linalg.algebra import densified, entries, is_elementwise
+from ..linalg.algebra import as_low_rank, densified, entries, is_elementwise, is_structured
 from ..linalg.factor import eigh, logabsdet, solve
 from ..linalg.gram import sum_over_rows
-from ..linalg.matrices import AbstractMatrix, LowRankPlusDiagonal
+from ..linalg.matrices import AbstractMatrix
 from ..linalg.roots import logdet, pinv, range_mask
 
 
@@ -76,8 +76,8 @@ def _divergence(posterior_mean, posterior, reference_mean, reference):
     delta = posterior_mean - reference_mean
     if is_elementwise(posterior, reference):
         return _elementwise(delta, posterior, reference)
-    if _is_low_rank(posterior) and _is_low_rank(reference):
-        return _low_rank(delta, _as_low_rank(posterior), _as_low_rank(reference))
+    if is_structured(posterior, reference):
+        return _low_rank(delta, as_low_rank(posterior), as_low_rank(reference))
     why = "KL between laws of these structures"
     return _dense(delta, densified(posterior, why).dense(), densified(reference, why).dense())
 
@@ -121,22 +121,10 @@ def _elementwise(delta, posterior, reference):
     )
 
 
-def _is_low_rank(matrix) -> bool:
-    """Low rank plus diagonal, or diagonal; a zero on the base gives NaN and status bad_input."""
-    return isinstance(matrix, LowRankPlusDiagonal) or is_elementwise(matrix)
-
-
-def _as_low_rank(matrix) -> LowRankPlusDiagonal:
-    if isinstance(matrix, LowRankPlusDiagonal):
-        return matrix
-    empty = jnp.zeros((matrix.dimension, 0), dtype=jnp.result_type(float))
-    return LowRankPlusDiagonal(matrix, empty, check=False)
-
-
 def _low_rank(delta, posterior, reference):
     # S_k = E_k + U_k W_k U_k^T. Only r x r matrices are factorised: M_k = I + W_k U_k^T E_k^-1 U_k,
     # log det S_k = log det E_k + log det M_k and S_0^-1 = E_0^-1 - E_0^-1 U_0 H U_0^T E_0^-1 with
-    # H = M_0^-1 W_0.
+    # H = M_0^-1 W_0. A zero in E_0 or E_1 gives NaN; `Gaussian` makes such laws dense beforehand.
     e1 = jnp.broadcast_to(entries(posterior.base), delta.shape)
     e0 = jnp.broadcast_to(entries(reference.base), delta.shape)
     u1, u0, w1, w0 = posterior.factor, reference.factor, posterior.core, reference.core

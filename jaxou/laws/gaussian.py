@@ -6,14 +6,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import as_float, is_concrete, refuse_unless, require_finite, show
-from .._status import Status, first_failure, status_if
+from .._check import (
+    as_float,
+    as_key,
+    as_shape,
+    holds_numbers,
+    is_concrete,
+    refuse_unless,
+    require_finite,
+    show,
+)
+from .._status import Status, first_failure, poison, status_if
 from .._typing import MatrixLike
 from ..linalg.algebra import as_matrix, densified, entries, is_elementwise, with_dimension
 from ..linalg.factor import eigh
-from ..linalg.inverse import solve_matrix
+from ..linalg.inverse import solve_matrix, trace_product
 from ..linalg.lift import reduced
-from ..linalg.matrices import AbstractMatrix, Dense, Isotropic, LowRankPlusDiagonal
+from ..linalg.matrices import (
+    DENSE_LIMIT,
+    AbstractMatrix,
+    Dense,
+    Isotropic,
+    LowRankPlusDiagonal,
+)
 from ..linalg.roots import logdet, pinv, range_mask
 from .divergence import GaussianDivergence, gaussian_divergence, gaussian_kl
 from .wasserstein import wasserstein
@@ -24,7 +39,10 @@ class Gaussian(eqx.Module):
 
     `mean` has shape (d,) (a number is d = 1); `covariance` is a structured matrix or a 0-d, 1-d or
     2-d array: isotropic, diagonal or dense. It may be singular; zero is a point. Refused: NaN,
-    asymmetry, a negative eigenvalue. Inside `jit` a bad value sets `status` instead.
+    asymmetry, a negative eigenvalue. Inside `jit` a bad value sets `status` and makes the mean NaN.
+
+    Low rank over a diagonal with zeros is made dense where a formula divides by that diagonal; its
+    dimension must then be below 5,000, and inside `jit`, where zeros are not known, its KL is NaN.
 
     >>> law = Gaussian([0.0, 1.0], [[2.0, 0.5], [0.5, 1.0]])
     >>> round(float(law.kl(Gaussian([0.0, 0.0], 1.0))), 6)
@@ -47,7 +65,7 @@ class Gaussian(eqx.Module):
     ):
         mean = as_float(mean, "mean")
         operator = as_matrix(covariance, "covariance")
-        if mean.ndim > 1:
+        if mean.ndim > 1 or mean.size == 0:
             raise ValueError(f"mean must be a vector (d,), got shape {mean.shape}")
         if mean.ndim == 0:
             mean = jnp.broadcast_to(mean, (operator.dimension or 1,))
@@ -61,6 +79,17 @@ class Gaussian(eqx.Module):
             if not is_concrete(self.operator, mean):
                 fine = jnp.all(self.operator.diagonal_part() >= 0) & jnp.isfinite(mean).all()
                 self.status = first_failure(status, status_if(~fine, Status.not_positive))
+                self.mean = poison(mean, self.status)
+
+    def __str__(self) -> str:
+        if not holds_numbers(self) or self.mean.ndim != 1:
+            return repr(self)
+        kind = type(self.operator).__name__
+        words = f"Gaussian law in {self.dimension} dimension{'s' * (self.dimension > 1)} ({kind})"
+        if not bool(self.status == Status.ok):
+            return f"{words}: NaN, because {Status[self.status]}"
+        deviations = np.sqrt(np.maximum(np.asarray(self.operator.diagonal_part()), 0.0))
+        return f"{words}: mean {show(self.mean)}, standard deviations {show(deviations)}"
 
     @property
     def dimension(self) -> int:
@@ -76,21 +105,26 @@ class Gaussian(eqx.Module):
         """The law on (position, velocity or buffer) that this position law is the marginal of.
 
         Momentum stages' `gibbs()` has the velocity dx/dn per step, (2d,); their `stationary()` has
-        optax's momentum buffer. Refused for laws without momentum.
+        optax's momentum buffer. Refused for laws without momentum, and from 5,000 dimensions on.
         """
         if self.phase is None:
-            raise ValueError("this law has no velocity: its stage has momentum=0")
+            raise ValueError(
+                "this law has no velocity: its stage has momentum=0"
+                if self.dimension < DENSE_LIMIT
+                else f"the joint law of {self.dimension} positions and velocities would need dense "
+                f"matrices: it is made below {DENSE_LIMIT} dimensions"
+            )
         return self.phase
 
     def kl_terms(self, other: "Gaussian") -> GaussianDivergence:
         """KL(self || other) in nats, with its trace, log-determinant, dimension and shift."""
         self._require_same_dimension(other)
-        return gaussian_divergence(self.mean, self.operator, other.mean, other.operator)
+        return gaussian_divergence(self.mean, self._divisible(), other.mean, other._divisible())
 
     def kl(self, other: "Gaussian") -> Float[Array, ""]:
         """KL(self || other) in nats; `inf` where the ranges differ (`kl_terms` says where)."""
         self._require_same_dimension(other)
-        return gaussian_kl(self.mean, self.operator, other.mean, other.operator)
+        return gaussian_kl(self.mean, self._divisible(), other.mean, other._divisible())
 
     def w2(self, other: "Gaussian") -> Float[Array, ""]:
         """The Wasserstein-2 distance (not squared)."""
@@ -99,8 +133,13 @@ class Gaussian(eqx.Module):
 
     def entropy(self) -> Float[Array, ""]:
         """Differential entropy in nats, -inf for a singular law."""
-        value = self.dimension * (1 + jnp.log(2 * jnp.pi)) / 2 + self._logdet() / 2
-        return jnp.where(self._rank() < self.dimension, -jnp.inf, value)
+        s = self._divisible()
+        value = self.dimension * (1 + jnp.log(2 * jnp.pi)) / 2 + _logdet(s) / 2
+        return poison(jnp.where(_rank(s) < self.dimension, -jnp.inf, value), self.status)
+
+    def logdet(self) -> Float[Array, ""]:
+        """log det of the covariance on its range (the pseudo-determinant of a singular law)."""
+        return _logdet(self._divisible())
 
     def log_prob(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
         """Log density at points (..., d), one number each.
@@ -112,14 +151,15 @@ class Gaussian(eqx.Module):
             raise ValueError(
                 f"log_prob takes points of shape (..., {self.dimension}), got {x.shape}"
             )
-        flat = _log_prob(self, x.reshape(-1, self.dimension))
+        flat = _log_prob(self.mean, self._divisible(), x.reshape(-1, self.dimension))
         return flat.reshape(x.shape[:-1])
 
     def sample(self, key, shape: int | tuple[int, ...] = ()) -> Float[Array, "... d"]:
         """Independent draws, shape (*shape, d), of any rank, by a square root of the covariance."""
-        s = self.operator
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        normal = jax.random.normal(key, (*shape, self.dimension), dtype=self.mean.dtype)
+        s, shape = self.operator, as_shape(shape)
+        if isinstance(s, LowRankPlusDiagonal) and not isinstance(s.base, Isotropic):
+            s = self._divisible()
+        normal = jax.random.normal(as_key(key), (*shape, self.dimension), dtype=self.mean.dtype)
         flat = normal.reshape(-1, self.dimension)
         if is_elementwise(s):
             scale = jnp.sqrt(jnp.broadcast_to(entries(s), self.mean.shape))
@@ -148,61 +188,95 @@ class Gaussian(eqx.Module):
                 "compare laws of one parameter vector"
             )
 
-    def _rank(self):
+    def _divisible(self) -> AbstractMatrix:
+        """The covariance, dense if it has low rank over zeros: its formulas divide by the base."""
         s = self.operator
-        if is_elementwise(s):
-            return (jnp.broadcast_to(entries(s), self.mean.shape) > 0).sum()
-        if isinstance(s, LowRankPlusDiagonal):
-            return jnp.asarray(self.dimension)
-        return range_mask(eigh(jax.lax.stop_gradient(s.dense()))[0]).sum()
+        if isinstance(s, LowRankPlusDiagonal) and is_concrete(s.base):
+            if not np.all(np.asarray(entries(s.base))):
+                return densified(s, "a law of low rank over a zero diagonal")
+        return s
 
-    def _logdet(self):
-        s = self.operator
-        if is_elementwise(s):
-            values = jnp.broadcast_to(entries(s), self.mean.shape)
-            return jnp.sum(jnp.log(jnp.where(values > 0, values, 1.0)))
-        if isinstance(s, LowRankPlusDiagonal):
-            zero = jnp.zeros_like(self.mean)
-            unit = Isotropic(1.0, self.dimension)
-            return -gaussian_divergence(zero, s, zero, unit).logdet
-        return logdet(s.dense())
 
-    def _solve(self, delta):
-        s = self.operator
-        if is_elementwise(s):
-            values = jnp.broadcast_to(entries(s), self.mean.shape)
-            return jnp.where(values > 0, delta / jnp.where(values > 0, values, 1.0), 0.0)
-        if isinstance(s, LowRankPlusDiagonal):
-            return solve_matrix(s, delta)
-        return pinv(s.dense()) @ delta
+def require_law(law: object, dimension: int, what: str) -> None:
+    """Refuse what is not a Gaussian law on R^dimension; `what` says whose dimension that is."""
+    if not isinstance(law, Gaussian):
+        raise TypeError(
+            f"expected a Gaussian law, got {type(law).__name__}: ou.Gaussian(mean, covariance)"
+        )
+    if law.dimension != dimension:
+        raise ValueError(f"the law has dimension {law.dimension} but {what} has {dimension}")
+
+
+def mean_energy(
+    law: Gaussian, matrix: AbstractMatrix, centre: Float[Array, " d"]
+) -> Float[Array, ""]:
+    """E[x^T A x] / 2 for x = theta - centre, theta from the law: (tr(A S) + D^T A D) / 2.
+
+    >>> mean_energy(Gaussian([1.0], 2.0), Isotropic(3.0, 1), jnp.zeros(1)).item()
+    4.5
+    """
+    gap = law.mean - centre
+    return (trace_product(matrix, law.operator) + gap @ matrix.matvec(gap)) / 2
+
+
+def _rank(s: AbstractMatrix):
+    if is_elementwise(s):
+        return (s.diagonal_part() > 0).sum()
+    if isinstance(s, LowRankPlusDiagonal):
+        return jnp.asarray(s.dimension)
+    return range_mask(eigh(jax.lax.stop_gradient(s.dense()))[0]).sum()
+
+
+def _logdet(s: AbstractMatrix):
+    if is_elementwise(s):
+        values = s.diagonal_part()
+        return jnp.sum(jnp.log(jnp.where(values > 0, values, 1.0)))
+    if isinstance(s, LowRankPlusDiagonal):
+        zero, unit = jnp.zeros(s.dimension), Isotropic(1.0, s.dimension)
+        return -gaussian_divergence(zero, s, zero, unit).logdet
+    return logdet(s.dense())
+
+
+def _solve(s: AbstractMatrix, delta):
+    if is_elementwise(s):
+        values = s.diagonal_part()
+        return jnp.where(values > 0, delta / jnp.where(values > 0, values, 1.0), 0.0)
+    if isinstance(s, LowRankPlusDiagonal):
+        return solve_matrix(s, delta)
+    return pinv(s.dense()) @ delta
 
 
 @eqx.filter_jit
-def _log_prob(law: Gaussian, points):
-    rank, log_determinant = law._rank(), law._logdet()
-    full = rank == law.dimension
+def _log_prob(mean, operator: AbstractMatrix, points):
+    rank, log_determinant = _rank(operator), _logdet(operator)
+    full = rank == mean.size
     normalisation = log_determinant + rank.astype(points.dtype) * jnp.log(2 * jnp.pi)
 
     def one(x):
-        delta = x - law.mean
-        whitened = law._solve(delta)
-        gap = delta - law.operator.matvec(whitened)
+        delta = x - mean
+        whitened = _solve(operator, delta)
+        gap = delta - operator.matvec(whitened)
         scale = jnp.sqrt(jnp.finfo(x.dtype).eps) * jnp.sqrt(jnp.sum(delta**2))
-        inside = full | (jnp.sqrt(jnp.sum(gap**2)) <= scale)
-        return jnp.where(inside, -(delta @ whitened + normalisation) / 2, -jnp.inf)
+        outside = ~full & (jnp.sqrt(jnp.sum(gap**2)) > scale)  # false for NaN, which stays NaN
+        value = -(delta @ whitened + normalisation) / 2
+        return jnp.where(outside, -jnp.inf, value + jnp.where(jnp.isnan(delta).any(), jnp.nan, 0.0))
 
     return jax.vmap(one)(points)
 
 
 def _low_rank_root(matrix: LowRankPlusDiagonal, columns):
-    """E^1/2 (I + V)^1/2 z with V = E^-1/2 U W U^T E^-1/2, which may be indefinite."""
-    e = jnp.sqrt(jnp.broadcast_to(entries(matrix.base), (matrix.dimension,)))[:, None]
+    """A square root of E + U W U^T, times columns; W may be indefinite."""
+    if isinstance(matrix.base, Isotropic):
+        # (e I + Q B Q^T)^1/2 = e^1/2 I + Q ((e + B)^1/2 - e^1/2) Q^T, where e may be 0
+        e, basis, core = reduced(matrix)
+        values, vectors = eigh(jax.lax.stop_gradient(core))
+        basis, root = basis @ vectors, jnp.sqrt(e)
+        gain = jnp.sqrt(jnp.maximum(e + values, 0.0)) - root
+        return root * columns + basis @ (gain[:, None] * (basis.T @ columns))
+    # E^1/2 (I + V)^1/2 with V = E^-1/2 U W U^T E^-1/2
+    e = jnp.sqrt(matrix.base.diagonal_part())[:, None]
     unit = LowRankPlusDiagonal(1.0, matrix.factor / e, matrix.core, check=False)
-    _, basis, core = reduced(unit)
-    values, vectors = eigh(jax.lax.stop_gradient(core))
-    basis = basis @ vectors
-    gain = jnp.sqrt(jnp.maximum(1 + values, 0.0)) - 1
-    return e * (columns + basis @ (gain[:, None] * (basis.T @ columns)))
+    return e * _low_rank_root(unit, columns)
 
 
 def require_positive(operator: AbstractMatrix, name: str, *, definite: bool = False) -> None:
@@ -219,15 +293,7 @@ def require_positive(operator: AbstractMatrix, name: str, *, definite: bool = Fa
             "V diag(max(values, 0)) V^T"
         )
     elif isinstance(operator, LowRankPlusDiagonal):
-        if (
-            operator.weights is None
-            or bool((np.asarray(operator.core) >= 0).all())
-            and (operator.weights.ndim == 1)
-        ):
-            return require_positive(operator.base, f"{name}'s diagonal")
-        if operator.dimension < 2_000:
-            return require_positive(Dense(operator.dense(), check=False), name)
-        return
+        return _require_positive_low_rank(operator, name, definite)
     else:
         raise ValueError(f"{name} must be symmetric, got a {type(operator).__name__} matrix")
     if definite:
@@ -241,4 +307,24 @@ def require_positive(operator: AbstractMatrix, name: str, *, definite: bool = Fa
     refuse_unless(
         values.min(initial=0.0) >= -1e2 * values.size * np.finfo(values.dtype).eps * top,
         f"{name} has the negative eigenvalue {show(values.min(initial=0.0))}: {remedy}",
+    )
+
+
+def _require_positive_low_rank(operator: LowRankPlusDiagonal, name: str, definite: bool) -> None:
+    weights = operator.weights
+    core = np.ones(1) if weights is None else np.asarray(weights)
+    lows = np.linalg.eigvalsh(np.asarray(operator.core)) if core.ndim == 2 else core
+    if lows.min(initial=0.0) >= -1e2 * np.finfo(lows.dtype).eps * np.abs(lows).max(initial=0.0):
+        return require_positive(operator.base, f"{name}'s diagonal", definite=definite)
+    if operator.dimension < 2_000:
+        return require_positive(Dense(operator.dense(), check=False), name, definite=definite)
+    base = np.broadcast_to(np.asarray(entries(operator.base)), (operator.dimension,))
+    require_positive(operator.base, f"{name}'s diagonal", definite=True)
+    # E + U W U^T >= 0 where I + V >= 0, V = E^-1/2 U W U^T E^-1/2 of a few columns
+    triangle = np.linalg.qr(np.asarray(operator.factor) / np.sqrt(base)[:, None], mode="r")
+    lowest = 1 + np.linalg.eigvalsh(triangle @ np.asarray(operator.core) @ triangle.T).min()
+    refuse_unless(
+        lowest >= -1e2 * np.sqrt(np.finfo(base.dtype).eps),
+        f"{name} has a negative eigenvalue: in one direction its weights take {show(1 - lowest)} "
+        "times what its diagonal gives; a covariance may lose at most all of it",
     )

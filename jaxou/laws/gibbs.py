@@ -10,8 +10,13 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._check import (
+    as_count,
     as_float,
+    as_key,
     as_number,
+    as_point,
+    as_shape,
+    holds_numbers,
     is_concrete,
     refuse_unless,
     show,
@@ -63,10 +68,9 @@ class Gibbs(eqx.Module):
         centre: Any = None,
         points: Any = None,
     ):
-        if not callable(potential):
-            raise TypeError(f"potential must be a function of x (d,), got {potential!r}")
-        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
-            raise ValueError(f"dimension={dimension!r} must be a whole number of at least 1")
+        dimension = as_count(dimension, "dimension")
+        self.centre = as_point(0.0 if centre is None else centre, dimension, "centre")
+        refuse_bad_potential(potential, self.centre)
         self.potential = potential
         self.temperature = as_number(temperature, "temperature")
         refuse_unless(
@@ -74,17 +78,24 @@ class Gibbs(eqx.Module):
             f"temperature={show_value(self.temperature)} must be positive: at zero the Gibbs law "
             "is a point at the minimum of U",
         )
-        centre = jnp.zeros(dimension) if centre is None else as_float(centre, "centre")
-        self.centre = jnp.broadcast_to(centre, (dimension,))
         self.table, self.status = None, Status.ok
-        _refuse_bad_potential(potential, self.centre)
-        if dimension in POINTS:
-            count = POINTS[dimension] if points is None else points
-            if isinstance(count, bool) or not isinstance(count, int) or count < 5 or count % 2 == 0:
+        if self.dimension in POINTS:
+            count = as_count(POINTS[self.dimension] if points is None else points, "points", 5)
+            if count % 2 == 0:
                 raise ValueError(f"points={points!r} must be an odd whole number of at least 5")
             self.table = _table(self, count)
             self.status = status_if(~self.table.confined, Status.no_steady_law)
             _refuse_bad_table(self.table, self.temperature, count)
+
+    def __str__(self) -> str:
+        if not holds_numbers((self.centre, self.temperature)) or self.centre.ndim != 1:
+            return repr(self)
+        words = f"Gibbs law exp(-U / T) at T={show(self.temperature)}, "
+        words += f"{self.dimension} dimension{'s' * (self.dimension > 1)}"
+        if self.table is None:
+            return f"{words}, known up to its constant"
+        deviations = jnp.sqrt(self.variance)
+        return f"{words}: mean {show(self.mean)}, standard deviations {show(deviations)}"
 
     @property
     def dimension(self) -> int:
@@ -114,6 +125,7 @@ class Gibbs(eqx.Module):
 
     @property
     def mean(self) -> Float[Array, " d"]:
+        """E[x]."""
         return self.moment(1)
 
     @property
@@ -123,11 +135,12 @@ class Gibbs(eqx.Module):
 
     @property
     def covariance(self) -> Float[Array, "d d"]:
+        """Cov[x]."""
         return poison(_covariance(self._known()), self.status)
 
     def moment(self, order: int) -> Float[Array, " d"]:
-        """E[x_i^order] of every coordinate."""
-        table = self._known()
+        """E[x_i^order] of every coordinate, about the origin; `order` a whole number >= 0."""
+        table, order = self._known(), as_count(order, "order", 0)
         return poison(table.weights @ table.nodes**order, self.status)
 
     def entropy(self) -> Float[Array, ""]:
@@ -143,15 +156,18 @@ class Gibbs(eqx.Module):
         """The x with P(X <= x) = p in one dimension; p of any shape in [0, 1].
 
         p = 0 and 1 give the ends of the grid, where the density is exp(-50) of its largest value.
+        A traced p outside [0, 1] gives NaN.
         """
         p = as_float(p, "p")
-        refuse_unless((p >= 0) & (p <= 1), "quantile takes p in [0, 1]")
-        return poison(_quantile(self, self._line(), p.reshape(-1)).reshape(p.shape), self.status)
+        inside = (p >= 0) & (p <= 1)
+        refuse_unless(inside, f"p={show_value(p)}: quantile takes p in [0, 1]")
+        x = _quantile(self, self._line(), p.reshape(-1)).reshape(p.shape)
+        return poison(jnp.where(inside, x, jnp.nan), self.status)
 
     def sample(self, key, shape: int | tuple[int, ...] = ()) -> Float[Array, "... 1"]:
         """Independent draws (*shape, 1) in one dimension, by the quantile function."""
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        return self.quantile(jax.random.uniform(key, (*shape, 1), dtype=self.centre.dtype))
+        shape = (*as_shape(shape), 1)
+        return self.quantile(jax.random.uniform(as_key(key), shape, dtype=self.centre.dtype))
 
     def _log_density(self, x):
         # a user's function mixes Python numbers, arrays and precisions as it likes
@@ -186,7 +202,10 @@ class Gibbs(eqx.Module):
         return self._known()
 
 
-def _refuse_bad_potential(potential, centre):
+def refuse_bad_potential(potential: Any, centre: Float[Array, " d"]) -> None:
+    """Refuse a U that is no function of x (d,), or one that does not return one number."""
+    if not callable(potential):
+        raise TypeError(f"potential must be a function of x (d,), got {potential!r}")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         shape = getattr(jax.eval_shape(potential, centre), "shape", None)
     if shape != ():

@@ -7,7 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_float, as_number, refuse_unless, show_value
+from .._check import (
+    as_float,
+    as_key,
+    as_number,
+    holds_numbers,
+    refuse_unless,
+    show,
+    show_value,
+)
 from .._typing import ScalarLike
 from ..linalg.matrices import Dense, Isotropic
 from .gaussian import Gaussian
@@ -50,6 +58,11 @@ class MaxwellBoltzmann(eqx.Module):
             f"temperature={show_value(self.temperature)} must be positive",
         )
 
+    def __str__(self) -> str:
+        if not holds_numbers(self.temperature) or self.temperature.ndim:
+            return repr(self)
+        return f"{self.position}; velocities N(0, {show(self.temperature)} I)"
+
     @property
     def dimension(self) -> int:
         """d, of the position alone."""
@@ -78,11 +91,11 @@ class MaxwellBoltzmann(eqx.Module):
         self, x: Float[Array, "*batch d"] | Any, v: Float[Array, "*batch d"] | Any
     ) -> Float[Array, "*batch"]:
         """The log density up to a constant, in any dimension."""
-        position = self.position
+        position, v = self.position, as_float(v, "v")
+        if v.shape[-1:] != (self.dimension,):
+            raise ValueError(f"a velocity has shape (..., {self.dimension}), got {v.shape}")
         prior = position.log_density if isinstance(position, Gibbs) else position.log_prob
-        return prior(as_float(x, "x")) - jnp.sum(as_float(v, "v") ** 2, axis=-1) / (
-            2 * self.temperature
-        )
+        return prior(as_float(x, "x")) - jnp.sum(v**2, axis=-1) / (2 * self.temperature)
 
     def log_prob(
         self, x: Float[Array, "*batch d"] | Any, v: Float[Array, "*batch d"] | Any
@@ -92,5 +105,5 @@ class MaxwellBoltzmann(eqx.Module):
 
     def sample(self, key, shape: int | tuple[int, ...] = ()) -> tuple[Array, Array]:
         """Independent draws of (x, v), both (*shape, d), where the position law can be drawn."""
-        first, second = jax.random.split(key)
+        first, second = jax.random.split(as_key(key))
         return self.position.sample(first, shape), self.velocity.sample(second, shape)

@@ -70,6 +70,19 @@ def is_elementwise(*matrices: Any) -> bool:
     return all(isinstance(m, Isotropic | Diagonal) for m in matrices)
 
 
+def is_structured(*matrices: Any) -> bool:
+    """Whether all are isotropic, diagonal or low rank plus diagonal: none holds d x d numbers."""
+    return all(isinstance(m, Isotropic | Diagonal | LowRankPlusDiagonal) for m in matrices)
+
+
+def as_low_rank(matrix: AbstractMatrix) -> LowRankPlusDiagonal:
+    """A structured matrix as low rank plus diagonal, with no columns where there were none."""
+    if isinstance(matrix, LowRankPlusDiagonal):
+        return matrix
+    empty = jnp.zeros((matrix.dimension, 0), dtype=jnp.result_type(float))
+    return LowRankPlusDiagonal(matrix, empty, check=False)
+
+
 def like(entries, *matrices: AbstractMatrix) -> AbstractMatrix:
     """Diagonal entries as `Isotropic` if all `matrices` are, else as `Diagonal`."""
     if all(isinstance(m, Isotropic) for m in matrices):

@@ -107,6 +107,9 @@ def solve_spectral_dense(
 def solve_lyapunov(matrix: Float[Array, "d d"], rhs: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """Sigma with A Sigma + Sigma A = rhs for symmetric A; differentiable to any order.
 
+    Where a_i + a_j = 0 there is no solution, or no single one: that entry is set to zero. A
+    covariance only if A is positive definite. Cost O(d^3).
+
     >>> solve_lyapunov(jnp.eye(2), 2 * jnp.eye(2)).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """

@@ -105,6 +105,8 @@ def svd(matrix: Float[Array, "m n"]):
 def solve(matrix: Float[Array, "n n"], rhs: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """X with matrix X = rhs, by LU with partial pivoting; differentiable to any order.
 
+    A singular matrix gives inf or NaN: see `pinv` for its range. Cost O(n^3).
+
     >>> X = solve(jnp.array([[2.0, 0.0], [1.0, 4.0]]), jnp.array([[2.0], [5.0]]))
     >>> [round(float(x), 6) for x in X[:, 0]]
     [1.0, 1.0]

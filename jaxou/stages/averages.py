@@ -14,8 +14,8 @@ Sources: Polyak and Juditsky 1992, doi:10.1137/0330046; Izmailov et al. 2018, ar
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._check import as_float, refuse_unless, show_value
-from .._typing import Matrix, ScalarLike
+from .._check import as_number, refuse_unless, show_value
+from .._typing import Matrix, ScalarLike, StageLike
 from ..kernels import AffineGaussianKernel, as_step_count
 from ..laws import Gaussian
 from ..linalg.algebra import densified
@@ -40,14 +40,17 @@ class AverageLaw(eqx.Module):
 
     @property
     def average(self) -> Gaussian:
+        """The law of the average, on R^d."""
         return self._part(slice(-self.dimension, None))
 
     @property
     def iterate(self) -> Gaussian:
+        """The law of the position that comes last, on R^d."""
         return self._part(slice(0, self.dimension))
 
     @property
     def cross(self) -> Matrix:
+        """Cov(average, iterate), (d, d)."""
         return self.joint.covariance[-self.dimension :, : self.dimension]
 
     def _part(self, rows: slice) -> Gaussian:
@@ -69,7 +72,7 @@ def moving_kernel(
     kernel: AffineGaussianKernel, dimension: int, decay: ScalarLike
 ) -> AffineGaussianKernel:
     """The kernel of (state, a) with a' = decay a + (1 - decay) position of the new state."""
-    decay = as_float(decay, "decay")
+    decay = as_number(decay, "decay")
     return _augmented(kernel, dimension, decay, 1 - decay)
 
 
@@ -122,10 +125,10 @@ def exponential_average(
     >>> round(float(law.iterate.covariance[0, 0]), 4), round(float(law.average.covariance[0, 0]), 4)
     (0.3333, 0.1852)
     """
-    decay = as_float(decay, "decay")
-    refuse_unless(
-        (decay >= 0) & (decay < 1), f"decay={show_value(decay)} must lie in [0, 1); 0.99 is usual"
-    )
+    decay = as_number(decay, "decay")
+    inside = (decay >= 0) & (decay < 1)
+    refuse_unless(inside, f"decay={show_value(decay)} must lie in [0, 1); 0.99 is usual")
+    decay = jnp.where(inside, decay, jnp.nan)
     if steps is None:
         if initial is not None:
             raise ValueError("initial= is forgotten at steady state: give steps= with it")
@@ -141,7 +144,7 @@ def exponential_average(
 def average_law(
     process: AbstractChain,
     *,
-    stage: int | str = -1,
+    stage: StageLike = -1,
     step: ScalarLike | None = None,
     window: ScalarLike | None = None,
     decay: ScalarLike | None = None,
@@ -210,7 +213,9 @@ def _augmented(kernel, d, keep, gain):
     matrix = jnp.block([[m, jnp.zeros((size, d), dtype)], [take @ m, keep * eye]])
     noise = jnp.block([[q, q @ take.T], [take @ q, take @ q @ take.T]])
     offset = jnp.concatenate([kernel.offset, take @ kernel.offset])
-    return AffineGaussianKernel(General(matrix, check=False), offset, Dense(noise, check=False))
+    return AffineGaussianKernel(
+        General(matrix, check=False), offset, Dense(noise, check=False), check=False
+    )
 
 
 def _constant(stage: Stage) -> Stage:
@@ -234,7 +239,8 @@ def _kernel_and_start(stage, initial, every):
     if initial is None:
         steady = stage.stationary()
         initial = steady.joint() if stage.has_momentum else steady
-    if initial.dimension != stage.state_dimension:
+    if not (isinstance(initial, Gaussian) and initial.dimension == stage.state_dimension):
+        # the chain refuses what is not a law of the position
         initial = Chain([stage], initial=initial).enter(0, initial)
     return stage.kernel(every), initial
 

@@ -1,16 +1,21 @@
 """Stages one after the other: pre-training, then fine-tuning, or any number of them."""
 
+from collections.abc import Iterable
+
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
-from .._check import refuse_unless, show_value
+from .._check import as_float
 from .._status import Status, first_failure, poison, status_if
-from .._typing import ScalarLike
+from .._typing import ScalarLike, StageLike
 from ..kernels import as_step_count
 from ..laws import Gaussian
 from ..linalg.matrices import Dense
+from . import words
 from .potential import PotentialStage
 from .stage import Stage
+from .transition import within
 
 AnyStage = Stage | PotentialStage
 
@@ -23,24 +28,32 @@ class AbstractChain(eqx.Module):
     names: eqx.AbstractVar[tuple[str, ...]]
     carry_momentum: eqx.AbstractVar[bool]
 
+    def __str__(self) -> str:
+        return words.of_chain(self) or repr(self)
+
     @property
     def dimension(self) -> int:
         """d, the number of parameters."""
         return self.initial.dimension
 
-    def index(self, stage: int | str) -> int:
+    def index(self, stage: StageLike) -> int:
         """The position of a stage given by number or name; refused if there is none."""
         if isinstance(stage, str):
             if stage not in self.names:
                 raise ValueError(f"there is no stage {stage!r}; the stages are {self.names}")
             return self.names.index(stage)
+        if isinstance(stage, bool) or not isinstance(stage, int | np.integer):
+            raise TypeError(
+                f"stage={stage!r} must be a stage's number, 0 to {len(self.stages) - 1}, or its "
+                f"name, one of {self.names}"
+            )
         if not -len(self.stages) <= stage < len(self.stages):
             raise ValueError(f"stage={stage} of a chain of {len(self.stages)} stages")
-        return stage % len(self.stages)
+        return int(stage) % len(self.stages)
 
     def law(
         self,
-        stage: int | str = -1,
+        stage: StageLike = -1,
         *,
         step: ScalarLike | None = None,
         time: ScalarLike | None = None,
@@ -55,7 +68,7 @@ class AbstractChain(eqx.Module):
 
     def state_law(
         self,
-        stage: int | str = -1,
+        stage: StageLike = -1,
         *,
         step: ScalarLike | None = None,
         time: ScalarLike | None = None,
@@ -68,14 +81,16 @@ class AbstractChain(eqx.Module):
             )
         last = self.index(stage)
         law = self.initial
+        if time is None:
+            step = as_step_count(step, "step")
         for k, each in enumerate(self.stages[: last + 1]):
-            law = self.enter(k, law, flow=time is not None)
-            if k < last:
-                kernel = each.flow(each.duration) if step is None else each.kernel(each.steps)
+            if time is None:
+                kernel = each.kernel(step if k == last else each.steps)
             else:
-                kernel = each.flow(time) if step is None else each.kernel(_within(each, step))
-            law = kernel(law)
-        return _with_status(law, self.stages[: last + 1])
+                kernel = each.flow(time if k == last else each.duration)
+            law = kernel(self.enter(k, law, flow=time is not None))
+        clock = dict(step=step) if time is None else dict(time=as_float(time))
+        return _with_status(law, self.stages[: last + 1], clock)
 
     def enter(self, k: int, law: Gaussian, *, flow: bool = False) -> Gaussian:
         """The state with which stage k starts, from the state in which the one before ended."""
@@ -126,7 +141,7 @@ class Chain(AbstractChain):
     carry_momentum: bool = eqx.field(static=True)
 
     def __init__(self, stages, initial: Gaussian, names=None, carry_momentum: bool = False):
-        self.stages = tuple(stages)
+        self.stages = tuple(stages) if isinstance(stages, Iterable) else ()
         self.initial = initial
         self.names = tuple(names) if names else tuple(f"stage {k}" for k in range(len(self.stages)))
         self.carry_momentum = carry_momentum
@@ -185,39 +200,34 @@ def _refuse_bad_chain(chain: AbstractChain) -> None:
     if not chain.stages or not all(isinstance(s, AnyStage) for s in chain.stages):
         raise TypeError(
             "a chain takes one or more ou.Stage (or ou.PotentialStage) objects, in the order "
-            "of training"
+            "of training: ou.Chain([stage], initial=...)"
         )
     if not isinstance(chain.initial, Gaussian):
         raise TypeError(
             f"initial must be an ou.Gaussian law, got {type(chain.initial).__name__}; "
             "ou.Gaussian(point, 0.0) starts at a point"
         )
-    for stage, name in zip(chain.stages, chain.names, strict=False):
+    if len(chain.names) != len(chain.stages):
+        raise ValueError(f"{len(chain.names)} names were given for {len(chain.stages)} stages")
+    if len(set(chain.names)) < len(chain.names) or not all(isinstance(n, str) for n in chain.names):
+        raise ValueError(
+            f"names={chain.names} must be strings, each another one: stages are found by them"
+        )
+    for stage, name in zip(chain.stages, chain.names, strict=True):
         if stage.dimension != chain.initial.dimension:
             raise ValueError(
                 f"{name} has dimension {stage.dimension} but the initial law has "
                 f"{chain.initial.dimension}: all stages train one parameter vector"
             )
-    if len(chain.names) != len(chain.stages):
-        raise ValueError(f"{len(chain.names)} names were given for {len(chain.stages)} stages")
 
 
-def _with_status(law: Gaussian, stages) -> Gaussian:
+def _with_status(law: Gaussian, stages, clock) -> Gaussian:
     """The law, NaN and with the reason where a traced value was out of range or it diverged."""
     finite = jnp.isfinite(law.mean).all() & jnp.isfinite(law.operator.trace())
-    bad = first_failure(law.status, *(s.status for s in stages))
+    asked = within(stages[-1], **clock)  # a step that is not whole is NaN by now, and in no stage
+    bad = first_failure(
+        law.status, *(s.status for s in stages), status_if(~asked, Status.bad_input)
+    )
     nan = poison(jnp.ones((), law.mean.dtype), bad)
     status = first_failure(bad, status_if(~finite, Status.diverged))
     return Gaussian(nan * law.mean, law.operator.scale(nan), status=status, check=False)
-
-
-def _within(stage: AnyStage, step: ScalarLike):
-    """The step, refused beyond the end of a schedule."""
-    count = as_step_count(step, "step")
-    if stage.scheduled:
-        refuse_unless(
-            count <= stage.schedule_length,
-            f"step={show_value(count)} is beyond the {stage.schedule_length} steps of this "
-            "stage's schedule",
-        )
-    return count

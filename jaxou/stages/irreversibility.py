@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from .._status import poison
 from ..linalg.algebra import densified, is_elementwise
 from ..linalg.equations import LYAPUNOV, solve_spectral_dense
 from ..linalg.factor import eigh
@@ -62,11 +63,12 @@ def _refuse_momentum(stage):
 def entropy_production(stage) -> Float[Array, ""]:
     """tr(Q^T D^-1 Q S^-1) per unit flow time at the steady law; +inf if Q leaves the range of D."""
     _refuse_momentum(stage)
+    status = stage.gibbs().status  # refuses with advice where there is no steady law
     hessian, rate, _ = symmetric_problem(stage)
     if is_elementwise(hessian, rate) or Isotropic in (type(hessian), type(rate)):
-        return jnp.zeros((), stage.minimum.dtype)
-    stage.gibbs()  # refuses with advice where there is no steady law
-    return _entropy_production(densified(hessian, WHY).dense(), densified(rate, WHY).dense())
+        return poison(jnp.zeros((), stage.minimum.dtype), status)
+    a, c = densified(hessian, WHY).dense(), densified(rate, WHY).dense()
+    return poison(_entropy_production(a, c), status)
 
 
 @eqx.filter_jit
@@ -86,7 +88,7 @@ def _entropy_production(hessian, rate):
 
 def irreversibility(stage) -> Irreversibility:
     """All measures at once. Cost O(d^3)."""
-    _refuse_momentum(stage)
+    production = entropy_production(stage)  # refuses where there is no steady law
     hessian, rate, _ = symmetric_problem(stage)
     a, c = densified(hessian, WHY).dense(), densified(rate, WHY).dense()
     covariance = solve_spectral_dense(LYAPUNOV, a, c)
@@ -94,12 +96,14 @@ def irreversibility(stage) -> Irreversibility:
     values, vectors = eigh(lax.stop_gradient(a))
     energy = values * jnp.sum((covariance @ vectors) * vectors, axis=0)
     norm = lambda m: jnp.sqrt(jnp.sum(m**2))
+    # without noise the law is a point, at temperature zero: nothing rotates and nothing is unequal
+    share = lambda x, y, if_zero: jnp.where(y == 0, if_zero, x / jnp.where(y == 0, 1.0, y))
     isotropic = jnp.trace(c) / c.shape[0] * jnp.eye(c.shape[0], dtype=c.dtype)
     return Irreversibility(
-        entropy_production=entropy_production(stage),
+        entropy_production=production,
         antisymmetric=(current - current.T) / 2,
-        commutator=norm(a @ c - c @ a) / (norm(a) * norm(c)),
-        anisotropy=norm(c - isotropic) / norm(c),
+        commutator=share(norm(a @ c - c @ a), norm(a) * norm(c), 0.0),
+        anisotropy=share(norm(c - isotropic), norm(c), 0.0),
         temperature=jnp.trace(c) / (2 * c.shape[0]),
-        equipartition=jnp.max(energy) / jnp.min(energy),
+        equipartition=share(jnp.max(energy), jnp.min(energy), jnp.where(norm(c) > 0, jnp.inf, 1.0)),
     )

@@ -5,17 +5,19 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import as_float, as_number, is_concrete, refuse_unless, require_finite, show_value
+from .._check import as_count, as_number, as_point, is_concrete, refuse_unless, show_value
 from .._typing import ScalarLike
 from ..kernels import as_step_count
 from ..laws import Gibbs
 from ..laws.gaussian import require_positive
+from ..laws.gibbs import refuse_bad_potential
 from ..linalg.algebra import add, as_matrix, with_dimension
 from ..linalg.matrices import AbstractMatrix, Isotropic
+from . import words
+from .arguments import noise_with_dimension
 from .noise import Diffusion, Temperature
 
 
@@ -41,6 +43,7 @@ class PotentialStage(eqx.Module):
     - `centre`: a point (d,) near which the particles are, from which they are measured; float32
       then resolves a narrow law there. The origin by default.
 
+    >>> import jax.numpy as jnp
     >>> well = PotentialStage(
     ...     lambda x: jnp.sum((x**2 - 1.0) ** 2) / 4, dimension=1, noise=Temperature(0.1),
     ...     learning_rate=0.01, steps=500,
@@ -70,24 +73,19 @@ class PotentialStage(eqx.Module):
         langevin_temperature: ScalarLike = 0.0,
         centre: Any = None,
     ):
-        if not callable(potential):
-            raise TypeError(f"potential must be a function of x (d,), got {potential!r}")
-        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 1:
-            raise ValueError(f"dimension={dimension!r} must be a whole number of at least 1")
+        dimension = as_count(dimension, "dimension")
+        self.centre = as_point(0.0 if centre is None else centre, dimension, "centre")
+        refuse_bad_potential(potential, self.centre)
         self.potential = potential
         self.learning_rate = _positive(learning_rate, "learning_rate")
         self.batch_size = _positive(batch_size, "batch_size", least=1)
         self.steps = as_step_count(steps, "steps")
-        self.langevin_temperature = as_float(langevin_temperature, "langevin_temperature")
-        if is_concrete(self.langevin_temperature) and self.langevin_temperature < 0:
-            raise ValueError(f"langevin_temperature={langevin_temperature} must be >= 0")
-        centre = jnp.zeros(dimension) if centre is None else as_float(centre, "centre")
-        self.centre = jnp.broadcast_to(centre, (dimension,))
-        require_finite(self.centre, "centre")
-        point = jax.ShapeDtypeStruct((dimension,), self.centre.dtype)
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            _refuse_bad_potential(potential, point)
-            self.columns = _columns(noise, point) if _is_function(noise) else None
+        self.langevin_temperature = as_number(langevin_temperature, "langevin_temperature")
+        refuse_unless(
+            self.langevin_temperature >= 0,
+            f"langevin_temperature={show_value(self.langevin_temperature)} must be >= 0",
+        )
+        self.columns = _columns(noise, self.centre) if _is_function(noise) else None
         if _is_function(noise):
             if not is_concrete(self.langevin_temperature) or self.langevin_temperature > 0:
                 raise ValueError(
@@ -95,11 +93,14 @@ class PotentialStage(eqx.Module):
                     "the extra columns sqrt(2 T batch_size / learning_rate) I into B(x)"
                 )
             self.noise = noise
-        elif isinstance(noise, Diffusion | Temperature):
-            self.noise = noise
         else:
-            self.noise = with_dimension(as_matrix(noise, "noise"), dimension, "noise")
-            require_positive(self.noise, "noise")
+            if not isinstance(noise, Diffusion | Temperature):
+                noise = as_matrix(noise, "noise")
+                require_positive(noise, "noise")
+            self.noise = noise_with_dimension(noise, dimension)
+
+    def __str__(self) -> str:
+        return words.of_potential_stage(self) or repr(self)
 
     @property
     def dimension(self) -> int:
@@ -108,18 +109,22 @@ class PotentialStage(eqx.Module):
 
     @property
     def state_dimension(self) -> int:
+        """d: the state is the position."""
         return self.dimension
 
     @property
     def has_momentum(self) -> bool:
+        """Never; see `Stage`."""
         return False
 
     @property
     def scheduled(self) -> bool:
+        """Never; see `Stage`."""
         return False
 
     @property
     def preconditioner(self) -> None:
+        """None; see `Stage`."""
         return None
 
     @property
@@ -170,6 +175,13 @@ class PotentialStage(eqx.Module):
     def replace(self, **changes) -> "PotentialStage":
         """The same stage with some arguments changed, checked again."""
         names = ("noise", "learning_rate", "batch_size", "steps", "langevin_temperature", "centre")
+        known = ("potential", "dimension", *names)
+        unknown = set(changes) - set(known)
+        if unknown:
+            raise TypeError(
+                f"a PotentialStage has no argument {sorted(unknown)[0]!r}; its arguments are "
+                + ", ".join(known)
+            )
         arguments = {name: getattr(self, name) for name in names} | changes
         potential = arguments.pop("potential", self.potential)
         return PotentialStage(potential, **{"dimension": self.dimension} | arguments)
@@ -182,15 +194,19 @@ class PotentialStage(eqx.Module):
         )
 
     def kernel(self, steps=1):
+        """Refused: a loss that is not quadratic has no such law in closed form."""
         self._no_law("kernel")
 
     def flow(self, time):
+        """Refused: a loss that is not quadratic has no such law in closed form."""
         self._no_law("flow")
 
     def sde(self):
+        """Refused: a loss that is not quadratic has no such law in closed form."""
         self._no_law("sde")
 
     def stationary(self, *args, **keywords):
+        """Refused: a loss that is not quadratic has no such law in closed form."""
         self._no_law("stationary")
 
     def gibbs(self) -> Gibbs:
@@ -213,17 +229,9 @@ def _positive(value, name, least=None):
     return value
 
 
-def _refuse_bad_potential(potential, point):
-    shape = getattr(jax.eval_shape(potential, point), "shape", None)
-    if shape != ():
-        raise ValueError(
-            f"potential must return one number for x of shape {point.shape}, it returns shape "
-            f"{shape}; end it with jnp.sum"
-        )
-
-
 def _columns(noise, point) -> int | None:
-    shape = getattr(jax.eval_shape(noise, point), "shape", None)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        shape = getattr(jax.eval_shape(noise, point), "shape", None)
     d = point.shape[0]
     if shape == (d,):
         return None

@@ -49,6 +49,8 @@ def as_hyper_parameter(
             "number, outside jit"
         )
     length = int(steps)
+    if length == 0:
+        raise ValueError("steps=0: a schedule of learning rates or batch sizes has at least 1 step")
     eta, b = (_evaluate(v, name, length) for name, v in given.items())
     return eta, b, steps, length
 

@@ -5,16 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._check import as_float, as_number, is_concrete, refuse_unless, require_finite, show_value
+from .._check import (
+    as_count,
+    as_float,
+    as_number,
+    as_point,
+    is_concrete,
+    refuse_unless,
+    show_value,
+)
 from .._status import Status, status_if
 from .._typing import MatrixLike, ScalarLike
 from ..kernels import AffineGaussianKernel, as_step_count
 from ..laws import Gaussian
-from ..laws.gaussian import require_positive
+from ..laws.gaussian import mean_energy, require_law, require_positive
 from ..linalg.algebra import add, as_matrix, with_dimension
-from ..linalg.inverse import solve_matrix, trace_product
-from ..linalg.matrices import AbstractMatrix, Diagonal, Isotropic, LowRankPlusDiagonal
-from . import irreversibility, steady, transition
+from ..linalg.inverse import solve_matrix
+from ..linalg.matrices import AbstractMatrix, General, Isotropic
+from . import irreversibility, steady, transition, words
+from .arguments import common_dimension, noise_with_dimension, recognised
 from .noise import Diffusion, Temperature
 from .schedule import as_hyper_parameter
 
@@ -87,17 +96,17 @@ class Stage(eqx.Module):
         population: ScalarLike | None = None,
     ):
         hessian = as_matrix(hessian, "hessian")
+        if isinstance(hessian, General):
+            raise ValueError("hessian must be symmetric, got a General matrix: ou.Dense(M) is one")
         if not isinstance(noise, Diffusion | Temperature):
             noise = as_matrix(noise, "noise")
             require_positive(noise, "noise")
         minimum = as_float(minimum, "minimum")
-        if minimum.ndim > 1:
-            raise ValueError(f"minimum must be a vector (d,), got shape {minimum.shape}")
-        d = _dimension(minimum, hessian, noise, preconditioner)
-        self.hessian = with_dimension(_recognised(hessian), d, "hessian")
-        self.noise = _noise_with_dimension(noise, d)
-        self.minimum = _as_point(minimum, d, "minimum")
-        self.anchor = None if anchor is None else _as_point(as_float(anchor, "anchor"), d, "anchor")
+        d = common_dimension(minimum, hessian, noise, preconditioner)
+        self.hessian = with_dimension(recognised(hessian), d, "hessian")
+        self.noise = noise_with_dimension(noise, d)
+        self.minimum = as_point(minimum, d, "minimum")
+        self.anchor = None if anchor is None else as_point(anchor, d, "anchor")
         self.preconditioner = None
         if preconditioner is not None:
             preconditioner = as_matrix(preconditioner, "preconditioner")
@@ -141,6 +150,9 @@ class Stage(eqx.Module):
                 f"batch_size={show_value(b)}: a batch drawn without replacement cannot be larger "
                 "than the data set",
             )
+
+    def __str__(self) -> str:
+        return words.of_stage(self) or repr(self)
 
     # --- facts -------------------------------------------------------------------------------
 
@@ -203,8 +215,8 @@ class Stage(eqx.Module):
     def status(self) -> Status:
         """ok, or bad_input where a hyper-parameter is out of its range; vmappable."""
         fine = (
-            jnp.all(self.learning_rate > 0)
-            & jnp.all(self.batch_size >= 1)
+            jnp.all((self.learning_rate > 0) & jnp.isfinite(self.learning_rate))
+            & jnp.all((self.batch_size >= 1) & jnp.isfinite(self.batch_size))
             & (self.steps >= 0)
             & (self.momentum >= 0)
             & (self.momentum < 1)
@@ -213,10 +225,14 @@ class Stage(eqx.Module):
             & jnp.isfinite(self.minimum).all()
             & jnp.isfinite(self.hessian.trace())
         )
-        if isinstance(self.noise, AbstractMatrix):
-            fine = fine & jnp.all(self.noise.diagonal_part() >= 0)
+        if isinstance(self.noise, Temperature):
+            fine = fine & (self.noise.value >= 0)
+        else:
+            matrix = self.noise.matrix if isinstance(self.noise, Diffusion) else self.noise
+            fine = fine & jnp.all(matrix.diagonal_part() >= 0)
         if self.population is not None:
-            fine = fine & jnp.all(self.population >= self.batch_size)
+            enough = (self.population >= 2) & (self.population >= self.batch_size)
+            fine = fine & jnp.all(enough)
         return status_if(~fine, Status.bad_input)
 
     def noise_rate(self) -> AbstractMatrix:
@@ -227,12 +243,12 @@ class Stage(eqx.Module):
         """The stage with the hyper-parameters that a schedule has at one step, held constant."""
         if not self.scheduled:
             return self
-        if not (is_concrete(step) and 0 <= int(step) < self.schedule_length):
+        index = as_count(step, "step", 0)
+        if index >= self.schedule_length:
             raise ValueError(
-                f"step={step} is not one of the {self.schedule_length} steps of this schedule; "
+                f"step={index} is not one of the {self.schedule_length} steps of this schedule; "
                 f"the first is 0, the last {self.schedule_length - 1}"
             )
-        index = int(step)
         return self.replace(
             learning_rate=self.learning_rate[index], batch_size=self.batch_size[index]
         )
@@ -273,24 +289,43 @@ class Stage(eqx.Module):
         simulation method instead, such as `EulerMaruyama(substeps=4)`.
         """
         stage = _constant(self, step, "stationary")
-        return steady.stationary(stage, throw) if method is None else method.steady_law(stage)
+        if method is None:
+            return steady.stationary(stage, throw)
+        if not hasattr(method, "steady_law"):
+            raise TypeError(
+                f"method={method!r} has no steady law: give a method of simulation, such as "
+                "ou.EulerMaruyama(substeps=4), or None for SGD itself"
+            )
+        return method.steady_law(stage)
 
     def kernel(self, steps: ScalarLike = 1) -> AffineGaussianKernel:
         """SGD's kernel over n steps, exactly; on (position, buffer) with momentum.
 
-        Of a schedule, over its first n steps. Derivatives in everything but n.
+        Of a schedule, over its first n steps and no more. Derivatives in everything but n.
         """
-        return transition.kernel(self, as_step_count(steps, "steps"))
+        count = as_step_count(steps, "steps")
+        refuse_unless(
+            transition.within(self, step=count),
+            f"step {show_value(count)} is beyond the {self.schedule_length} steps of this stage's "
+            "schedule",
+        )
+        return transition.kernel(self, count)
 
     def flow(self, time: ScalarLike) -> AffineGaussianKernel:
         """The SDE's kernel over flow time `time` >= 0, exactly, for any symmetric A.
 
-        On (position, velocity per step) with momentum.
+        On (position, velocity per step) with momentum. Of a schedule, from its start, and not
+        beyond its duration.
         """
         time = as_number(time, "time")
         refuse_unless(
             time >= 0,
             f"time={show_value(time)} must be >= 0: it is flow time, learning_rate x steps",
+        )
+        refuse_unless(
+            transition.within(self, time=time),
+            f"time={show_value(time)} is beyond this stage's schedule, which lasts "
+            f"{show_value(self.duration)}: it is flow time, the sum of the learning rates",
         )
         return transition.flow(self, time)
 
@@ -314,9 +349,8 @@ class Stage(eqx.Module):
 
     def excess_loss(self, law: Gaussian) -> Float[Array, ""]:
         """E[L - L*] under `law`: tr(A S) / 2 + x^T A x / 2, x = mean - minimum; no penalty."""
-        gap = law.mean - self.minimum
-        energy = trace_product(self.hessian, law.operator)
-        return (energy + gap @ self.hessian.matvec(gap)) / 2
+        require_law(law, self.dimension, "the stage")
+        return mean_energy(law, self.hessian, self.minimum)
 
 
 def _constant(stage: Stage, step: int | None, what: str) -> Stage:
@@ -333,42 +367,3 @@ def _constant(stage: Stage, step: int | None, what: str) -> Stage:
 def _is_zero(value) -> bool:
     # in numpy: inside jit even an operation on known arrays is traced
     return is_concrete(value) and not np.any(np.asarray(value) != 0)
-
-
-def _recognised(hessian: AbstractMatrix) -> AbstractMatrix:
-    """Equal numbers on a low-rank Hessian's diagonal are a0 I: its laws keep their structure."""
-    if isinstance(hessian, LowRankPlusDiagonal) and isinstance(hessian.base, Diagonal):
-        values = hessian.base.values
-        if is_concrete(values) and np.all(np.asarray(values) == np.asarray(values)[0]):
-            return LowRankPlusDiagonal(values[0], hessian.factor, hessian.weights, check=False)
-    return hessian
-
-
-def _as_point(value, d: int, name: str):
-    if value.ndim > 1 or (value.ndim == 1 and value.shape[0] != d):
-        raise ValueError(
-            f"{name} has shape {value.shape} but the other arguments have dimension {d}"
-        )
-    require_finite(value, name)
-    return jnp.broadcast_to(value, (d,))
-
-
-def _dimension(minimum, *matrices) -> int:
-    if minimum.ndim == 1:
-        return minimum.shape[0]
-    for matrix in matrices:
-        matrix = matrix.matrix if isinstance(matrix, Diffusion) else matrix
-        size = getattr(matrix, "dimension", None)
-        if size is None and matrix is not None and not isinstance(matrix, Isotropic | Temperature):
-            size = as_matrix(matrix, "preconditioner").dimension
-        if size is not None:
-            return size
-    return 1
-
-
-def _noise_with_dimension(noise, d: int):
-    if isinstance(noise, Temperature):
-        return noise
-    if isinstance(noise, Diffusion):
-        return Diffusion(with_dimension(noise.matrix, d, "noise=Diffusion(D)"))
-    return with_dimension(noise, d, "noise")

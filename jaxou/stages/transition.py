@@ -14,7 +14,6 @@ from ..linalg.algebra import add, congruence, densified, entries, is_elementwise
 from ..linalg.flow import flow_dense, flow_diagonal, flow_symmetric
 from ..linalg.lift import is_liftable, lift
 from ..linalg.matrices import AbstractMatrix, Dense, Diagonal, General, Isotropic
-from ..linalg.matrices import LowRankPlusDiagonal as LowRank
 from ..linalg.roots import pinv
 from .noise import Diffusion, Temperature
 from .product import schedule_product
@@ -81,15 +80,26 @@ def preconditioned_hessian(stage) -> AbstractMatrix:
     return a if p is None else product(p, a)
 
 
+def within(stage, *, step=None, time=None):
+    """Whether a step or a flow time is one of the stage's; without a schedule it has no end."""
+    if not stage.scheduled:
+        return (step if time is None else time) >= 0
+    if time is None:
+        return (step >= 0) & (step <= stage.schedule_length)
+    # a sum of the learning rates that somebody else has rounded is still the end
+    slack = 1 + float(jnp.finfo(time.dtype).eps) ** 0.5
+    return (time >= 0) & (time <= slack * stage.duration)
+
+
 # --- the chain ---------------------------------------------------------------------------------
 
 
 @eqx.filter_jit
 def kernel(stage, steps: Float[Array, ""]) -> AffineGaussianKernel:
-    """The chain over `steps` steps."""
+    """The chain over `steps` steps; NaN beyond the end of a schedule."""
     if not stage.scheduled:
         return one_step(stage, stage.learning_rate, stage.batch_size).power(steps)
-    return poisoned(_scheduled_kernel(stage, steps), steps >= 0)
+    return poisoned(_scheduled_kernel(stage, steps), within(stage, step=steps))
 
 
 def one_step(stage, eta, b) -> AffineGaussianKernel:
@@ -120,7 +130,7 @@ def integrator_kernel(stage, h, *, b=None, noise_eta=None) -> AffineGaussianKern
         noise = preconditioned_rate(stage, noise_eta, b)
     pull = drift.scale(h)
     matrix = add(Isotropic(1.0, target.shape[0], check=False), pull.scale(-jnp.ones_like(h)))
-    return AffineGaussianKernel(matrix, pull.matvec(target), noise.scale(h))
+    return _kernel(matrix, pull.matvec(target), noise.scale(h))
 
 
 def _dense_preconditioner(stage):
@@ -142,7 +152,7 @@ def _momentum_step(stage, eta, b) -> AffineGaussianKernel:
     noise = jnp.block([[eta * p @ rate @ p, -p @ rate], [-rate @ p, rate / eta]])
     pull = stage.effective_minimum
     offset = jnp.concatenate([eta * (pa @ pull), -(a @ pull)])
-    return AffineGaussianKernel(General(matrix, check=False), offset, Dense(noise, check=False))
+    return _kernel(General(matrix, check=False), offset, Dense(noise, check=False))
 
 
 def _buffer_rate(stage, eta, b, p):
@@ -163,32 +173,52 @@ def _scheduled_kernel(stage, steps):
             return k.matrix.dense(), k.offset[:, None], k.covariance.dense()
 
         m, c, q = schedule_product(momentum_step, (etas, bs), steps, dense=True)
-        return AffineGaussianKernel(General(m, check=False), c[:, 0], Dense(q, check=False))
+        return _kernel(General(m, check=False), c[:, 0], Dense(q, check=False))
     a = preconditioned_hessian(stage)
-    rate = preconditioned_rate(stage, etas[0], bs[0])
-    if is_elementwise(a, rate):
-        values, pull = _vector(a, target), _vector(a, target) * target
-
-        def diagonal_step(eta, b):
-            noise = _vector(preconditioned_rate(stage, eta, b), target)
-            return 1 - eta * values, eta * pull, eta * noise
-
-        m, c, q = schedule_product(diagonal_step, (etas, bs), steps, dense=False)
-        return AffineGaussianKernel(Diagonal(m, check=False), c, Diagonal(q, check=False))
-    if stage.preconditioner is None and is_liftable(a, rate):
+    if stage.preconditioner is None and is_liftable(a, preconditioned_rate(stage, etas[0], bs[0])):
         return _lifted_schedule(stage, a, target, steps)
-    dense = densified(a, WHY).dense()
-    pull = dense @ target[:, None]
-    eye = jnp.eye(stage.dimension, dtype=dense.dtype)
 
-    def dense_step(eta, b):
+    def step(drift, noise, eta):
+        return -eta * drift, eta * noise
+
+    return _over_schedule(stage, etas, steps, step, step)
+
+
+def _over_schedule(stage, spans, count, elementwise, dense) -> AffineGaussianKernel:
+    """x -> theta* + (I + J)(x - theta*) + noise of covariance G, over the first entries of `spans`.
+
+    `elementwise` and `dense` give (J, G) from (drift, noise rate, span), as vectors where all
+    matrices are diagonal, else as matrices.
+    """
+    etas, bs, target = stage.learning_rate, stage.batch_size, stage.effective_minimum
+    drift = preconditioned_hessian(stage)
+    if is_elementwise(drift, preconditioned_rate(stage, etas[0], bs[0])):
+        vector = _vector(drift, target)
+
+        def diagonal_step(span, eta, b):
+            noise = _vector(preconditioned_rate(stage, eta, b), target)
+            change, gain = elementwise(vector, noise, span)
+            return 1 + change, -change * target, gain
+
+        m, c, q = schedule_product(diagonal_step, (spans, etas, bs), count, dense=False)
+        return _kernel(Diagonal(m, check=False), c, Diagonal(q, check=False))
+    matrix = densified(drift, WHY).dense()
+    eye = jnp.eye(stage.dimension, dtype=matrix.dtype)
+
+    def dense_step(span, eta, b):
         noise = densified(preconditioned_rate(stage, eta, b), WHY).dense()
-        return eye - eta * dense, eta * pull, eta * noise
+        change, gain = dense(matrix, noise, span)
+        return eye + change, -change @ target[:, None], gain
 
-    m, c, q = schedule_product(dense_step, (etas, bs), steps, dense=True)
-    wrap = General if isinstance(a, General) or stage.preconditioner is not None else Dense
-    # a product of polynomials in one symmetric A is symmetric; with a preconditioner it is not
-    return AffineGaussianKernel(wrap(m, check=False), c[:, 0], Dense(q, check=False))
+    m, c, q = schedule_product(dense_step, (spans, etas, bs), count, dense=True)
+    # a product of functions of one symmetric A is symmetric; with a preconditioner it is not
+    wrap = Dense if stage.preconditioner is None else General
+    return _kernel(wrap(m, check=False), c[:, 0], Dense(q, check=False))
+
+
+def _kernel(matrix, offset, covariance) -> AffineGaussianKernel:
+    """A kernel of what was checked when the stage was made."""
+    return AffineGaussianKernel(matrix, offset, covariance, check=False)
 
 
 def _vector(matrix, point):
@@ -215,7 +245,7 @@ def _lifted_schedule(stage, a, target, steps):
 
         return run
 
-    start = AffineGaussianKernel(a, a.matvec(target), shape)
+    start = _kernel(a, a.matvec(target), shape)
     main = lift_kernel(dense_map(weights), start)
     langevin = langevin_rate(stage)
     eye = jnp.eye(2 * a.rank, dtype=target.dtype)
@@ -224,7 +254,7 @@ def _lifted_schedule(stage, a, target, steps):
         a,
         Isotropic(1.0, stage.dimension, check=False),
     )
-    return AffineGaussianKernel(main.matrix, main.offset, add(main.covariance, extra))
+    return _kernel(main.matrix, main.offset, add(main.covariance, extra))
 
 
 # --- the SDE -----------------------------------------------------------------------------------
@@ -250,8 +280,8 @@ def sde(stage) -> LinearSDE:
 
 @eqx.filter_jit
 def flow(stage, time: Float[Array, ""]) -> AffineGaussianKernel:
-    """The SDE's kernel over flow time `time`; NaN for a negative one."""
-    time = jnp.where(time >= 0, time, jnp.nan)
+    """The SDE's kernel over flow time `time`; NaN for one that is negative or past a schedule."""
+    time = jnp.where(within(stage, time=time), time, jnp.nan)
     if not stage.scheduled:
         system = sde(stage)
         return _flow(system.drift, system.fixed_point, system.noise, time)
@@ -271,9 +301,7 @@ def _flow(drift, target, noise, time):
         decay, gain = flow_diagonal(drift.diagonal_part(), _vector(noise, target), time)
         change, covariance = like(decay, drift), Diagonal(gain, check=False)
     elif is_liftable(drift, noise):
-        return lift_kernel(
-            _lifted_flow(time), AffineGaussianKernel(drift, drift.matvec(target), noise)
-        )
+        return lift_kernel(_lifted_flow(time), _kernel(drift, drift.matvec(target), noise))
     else:
         dense, rate = densified(drift, WHY).dense(), densified(noise, WHY).dense()
         general = isinstance(drift, General)
@@ -281,7 +309,7 @@ def _flow(drift, target, noise, time):
         change = (General if general else Dense)(decay, check=False)
         covariance = Dense(gain, check=False)
     matrix = add(Isotropic(1.0, target.shape[0], check=False), change)
-    return AffineGaussianKernel(matrix, -change.matvec(target), covariance)
+    return _kernel(matrix, -change.matvec(target), covariance)
 
 
 def _lifted_flow(time):
@@ -297,31 +325,7 @@ def _lifted_flow(time):
 
 
 def _scheduled_flow(stage, time):
-    etas, bs, target = stage.learning_rate, stage.batch_size, stage.effective_minimum
-    ends = jnp.cumsum(etas)
-    spans = jnp.clip(time - (ends - etas), 0, etas)
-    drift = preconditioned_hessian(stage)
-    rate = preconditioned_rate(stage, etas[0], bs[0])
-    everything = jnp.asarray(etas.shape[0], target.dtype)
-    if is_elementwise(drift, rate):
-        values = _vector(drift, target)
-
-        def diagonal_step(span, eta, b):
-            noise = _vector(preconditioned_rate(stage, eta, b), target)
-            decay, gain = flow_diagonal(values, noise, span)
-            return 1 + decay, -decay * target, gain
-
-        m, c, q = schedule_product(diagonal_step, (spans, etas, bs), everything, dense=False)
-        return AffineGaussianKernel(Diagonal(m, check=False), c, Diagonal(q, check=False))
-    dense = densified(drift, WHY).dense()
-    eye = jnp.eye(stage.dimension, dtype=dense.dtype)
-
-    def dense_step(span, eta, b):
-        noise = densified(preconditioned_rate(stage, eta, b), WHY).dense()
-        decay, gain = flow_dense(dense, noise, span)
-        return eye + decay, -decay @ target[:, None], gain
-
-    m, c, q = schedule_product(dense_step, (spans, etas, bs), everything, dense=True)
-    symmetric = stage.preconditioner is None and not isinstance(drift, General | LowRank)
-    wrap = Dense if symmetric else General
-    return AffineGaussianKernel(wrap(m, check=False), c[:, 0], Dense(q, check=False))
+    etas = stage.learning_rate
+    spans = jnp.clip(time - (jnp.cumsum(etas) - etas), 0, etas)
+    everything = jnp.asarray(etas.shape[0], etas.dtype)
+    return _over_schedule(stage, spans, everything, flow_diagonal, flow_dense)

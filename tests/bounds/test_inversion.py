@@ -118,8 +118,9 @@ def test_closed_forms_at_the_edges():
     "q, c", [(-1e-9, 1.0), (1.1, 1.0), (0.5, -1e-9), (jnp.nan, 1.0), (0.5, jnp.nan)]
 )
 @pytest.mark.parametrize("inverse", [kl_inverse, kl_inverse_lower])
-def test_outside_the_domain_is_nan(inverse, q, c):
-    assert np.isnan(inverse(q, c))
+def test_outside_the_domain_is_refused_and_nan_under_jit(inverse, q, c):
+    with pytest.raises(ValueError, match="an observed risk|a budget in nats"):
+        inverse(q, c)
     assert np.isnan(jax.jit(inverse)(q, c))
 
 

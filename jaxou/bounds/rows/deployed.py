@@ -1,6 +1,6 @@
 """What is certified about the model that is deployed: one draw, or the majority vote."""
 
-from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -35,7 +35,7 @@ def majority_vote(
     n: ArrayLike,
     delta: ArrayLike,
     *,
-    row: Callable[..., Array] = seeger,
+    row: Any = seeger,
     **parameters: ArrayLike,
 ) -> Array:
     """R(majority vote of Q) <= 2 R(Q): twice the bound of any `row` on a 0-1 loss.
@@ -47,4 +47,6 @@ def majority_vote(
     >>> f"{majority_vote(0.05, 120.5, 5000, 0.05):.5f}"
     '0.23001'
     """
+    if not callable(row):
+        raise TypeError(f"row={row!r} must be a row itself, such as ou.bounds.seeger")
     return 2.0 * row(risk, kl, n, delta, **parameters)

@@ -3,15 +3,22 @@
 With K lambdas on a grid fixed before the data are seen, each row gets delta / K and the smallest
 may be reported: log K nats for the choice (Alquier 2024, arXiv 2110.11216, Theorem 2.4). Minimising
 over lambda without this price is not a bound.
+
+How fast it falls with n: the gap is nearly log-symmetric around the best lambda, and K points
+between 1 and n are a factor n^(1/(K-1)) apart, so that at a fixed K and KL it falls like
+n^(-1/2 + 1/(2(K-1))) at worst: n^-0.45 with the 12 points of the default. K growing like log n
+keeps the root, at log log n nats.
 """
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ..._check import as_float, refuse_unless, show_value
+from ..._check import as_count, as_float, refuse_unless, show_value
 
 POINTS = 12
 """Points of the default grid: 2.5 nats; at n = 5,000 neighbours differ by a factor of 2.2."""
@@ -20,7 +27,8 @@ POINTS = 12
 def lambda_grid(n: ArrayLike, count: int = POINTS, *, scale: ArrayLike = 1.0) -> Array:
     """`count` lambdas from 1/scale to n/scale in equal ratios; (..., count). It sees n alone.
 
-    `scale` is the size of the loss (its upper end, or the root of its second moment).
+    `scale` is the size of the loss (its upper end, or the root of its second moment). A traced n or
+    scale out of range gives NaN.
 
     Source: Alquier 2024, arXiv:2110.11216, Theorem 2.4.
 
@@ -28,11 +36,12 @@ def lambda_grid(n: ArrayLike, count: int = POINTS, *, scale: ArrayLike = 1.0) ->
     ['1', '100', '1e+04']
     """
     n, scale = as_float(n, "n"), as_float(scale, "scale")
-    if count < 1:
-        raise ValueError(f"count={count} must be at least 1: it is the number of lambdas")
+    count = as_count(count, "count")
+    refuse_unless(n >= 1, f"n={show_value(n)} must be at least 1, the number of examples")
     refuse_unless(scale > 0, f"scale={show_value(scale)} must be above 0: it is a size of the loss")
+    n, scale = jnp.where(n >= 1, n, jnp.nan), jnp.where(scale > 0, scale, jnp.nan)
     exponents = jnp.linspace(0.0, 1.0, count) if count > 1 else jnp.array([0.5])
-    log_n = jnp.log(jnp.maximum(n, 1.0))[..., None]
+    log_n = jnp.log(n)[..., None]
     return jnp.exp(log_n * _aligned(exponents, log_n)) / _aligned(scale[..., None], log_n)
 
 
@@ -42,7 +51,7 @@ def on_lambda_grid(
     n: ArrayLike,
     delta: ArrayLike,
     *,
-    row: Callable[..., Array],
+    row: Any,
     lambdas: ArrayLike | Sequence[float] | None = None,
     **parameters: ArrayLike,
 ) -> Array:
@@ -51,7 +60,9 @@ def on_lambda_grid(
     `row`: catoni_linear, catoni_phi, sub_gaussian, second_moment or gaussian_residual, with its
     other `parameters`. `lambdas` (K,) are fixed before the data are seen; None takes `lambda_grid`
     of n, scaled by what the row knows about the size of the loss. A row for `two_stage_bound`
-    through `functools.partial`. Piecewise differentiable.
+    through `functools.partial`. Piecewise differentiable. With the default grid of 12 points the
+    gap falls like n^-0.45 at a fixed KL, not n^-1/2; `lambdas=lambda_grid(n, count)` with a larger
+    count comes nearer, at log(count) nats. Cost: K rows.
 
     Source: Alquier 2024, arXiv:2110.11216, Theorem 2.4.
 
@@ -59,6 +70,7 @@ def on_lambda_grid(
     >>> f"{on_lambda_grid(0.05, 120.5, 5000, 0.05, row=catoni_phi):.4f}"
     '0.1146'
     """
+    _refuse_without_lambda(row)
     common = [
         as_float(v, name)
         for v, name in zip((risk, kl, n, delta), ("risk", "kl", "n", "delta"), strict=True)
@@ -76,6 +88,16 @@ def on_lambda_grid(
         refuse_unless(grid > 0, f"lambdas={show_value(grid)} must all be above 0")
     values = _rows(row, risk, kl, n, delta, grid, parameters)
     return jnp.min(values, axis=-1)
+
+
+def _refuse_without_lambda(row) -> None:
+    try:
+        inspect.signature(row).bind_partial(catoni_lambda=1.0)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"row={getattr(row, '__name__', row)!r} has no lambda to put on a grid: give "
+            "catoni_linear, catoni_phi, sub_gaussian, second_moment or gaussian_residual"
+        ) from None
 
 
 def _rows(row, risk, kl, n, delta, grid, parameters) -> Float[Array, "... K"]:

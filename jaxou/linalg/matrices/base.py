@@ -47,7 +47,7 @@ class AbstractMatrix(eqx.Module):
     def __add__(self, other: "AbstractMatrix") -> "AbstractMatrix":
         from ..algebra import add  # the table of pairs needs every member of the family
 
-        return add(self, other)
+        return add(self, other) if isinstance(other, AbstractMatrix) else NotImplemented
 
 
 def require_symmetric(array: Float[Array, "d d"], name: str) -> None:

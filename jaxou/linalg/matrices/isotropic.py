@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._check import as_float, require_finite
+from ..._check import as_count, as_float, require_finite
 from ..._typing import ScalarLike
 from .base import AbstractMatrix
 
@@ -21,7 +21,7 @@ class Isotropic(AbstractMatrix):
 
     def __init__(self, value: ScalarLike, dimension: int | None = None, *, check: bool = True):
         self.value = as_float(value, "Isotropic(a): a")
-        self.size = dimension
+        self.size = None if dimension is None else as_count(dimension, "dimension")
         if self.value.ndim != 0:
             raise ValueError(
                 f"Isotropic(a) takes one number, got shape {self.value.shape}; "
