@@ -21,7 +21,7 @@ from .._typing import MatrixLike
 from ..linalg.algebra import as_matrix, densified, entries, is_elementwise, with_dimension
 from ..linalg.factor import eigh
 from ..linalg.inverse import solve_matrix, trace_product
-from ..linalg.lift import reduced
+from ..linalg.low_rank_root import low_rank_root
 from ..linalg.matrices import (
     DENSE_LIMIT,
     AbstractMatrix,
@@ -165,7 +165,7 @@ class Gaussian(eqx.Module):
             scale = jnp.sqrt(jnp.broadcast_to(entries(s), self.mean.shape))
             noise = flat * scale[None, :]
         elif isinstance(s, LowRankPlusDiagonal):
-            noise = _low_rank_root(s, flat.T).T
+            noise = low_rank_root(s).matmat(flat.T).T
         else:
             noise = flat @ self.root().T
         return (self.mean[None, :] + noise).reshape(*shape, self.dimension)
@@ -262,21 +262,6 @@ def _log_prob(mean, operator: AbstractMatrix, points):
         return jnp.where(outside, -jnp.inf, value + jnp.where(jnp.isnan(delta).any(), jnp.nan, 0.0))
 
     return jax.vmap(one)(points)
-
-
-def _low_rank_root(matrix: LowRankPlusDiagonal, columns):
-    """A square root of E + U W U^T, times columns; W may be indefinite."""
-    if isinstance(matrix.base, Isotropic):
-        # (e I + Q B Q^T)^1/2 = e^1/2 I + Q ((e + B)^1/2 - e^1/2) Q^T, where e may be 0
-        e, basis, core = reduced(matrix)
-        values, vectors = eigh(jax.lax.stop_gradient(core))
-        basis, root = basis @ vectors, jnp.sqrt(e)
-        gain = jnp.sqrt(jnp.maximum(e + values, 0.0)) - root
-        return root * columns + basis @ (gain[:, None] * (basis.T @ columns))
-    # E^1/2 (I + V)^1/2 with V = E^-1/2 U W U^T E^-1/2
-    e = jnp.sqrt(matrix.base.diagonal_part())[:, None]
-    unit = LowRankPlusDiagonal(1.0, matrix.factor / e, matrix.core, check=False)
-    return e * _low_rank_root(unit, columns)
 
 
 def require_positive(operator: AbstractMatrix, name: str, *, definite: bool = False) -> None:

@@ -138,7 +138,7 @@ class Gibbs(eqx.Module):
         """Cov[x]."""
         return poison(_covariance(self._known()), self.status)
 
-    def moment(self, order: int) -> Float[Array, " d"]:
+    def moment(self, order: ScalarLike) -> Float[Array, " d"]:
         """E[x_i^order] of every coordinate, about the origin; `order` a whole number >= 0."""
         table, order = self._known(), as_count(order, "order", 0)
         return poison(table.weights @ table.nodes**order, self.status)

@@ -11,6 +11,8 @@ constant the average's law forgets the learning rate (Polyak and Ruppert): m Cov
 Sources: Polyak and Juditsky 1992, doi:10.1137/0330046; Izmailov et al. 2018, arXiv:1803.05407.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 
@@ -77,7 +79,7 @@ def moving_kernel(
 
 
 def tail_average(
-    stage: Stage, iterates: ScalarLike, *, initial: Gaussian | None = None, every: ScalarLike = 1
+    stage: Any, iterates: ScalarLike, *, initial: Any = None, every: ScalarLike = 1
 ) -> AverageLaw:
     """The law of (state, mean of the next m = `iterates` positions), exactly.
 
@@ -142,7 +144,7 @@ def exponential_average(
 
 
 def average_law(
-    process: AbstractChain,
+    process: Any,
     *,
     stage: StageLike = -1,
     step: ScalarLike | None = None,
@@ -162,6 +164,11 @@ def average_law(
     >>> law.average.mean.tolist(), law.iterate.mean.tolist() == chain.law(step=9).mean.tolist()
     ([0.0073242...], True)
     """
+    if not isinstance(process, AbstractChain):
+        raise TypeError(
+            f"process must be a chain of stages, got {type(process).__name__}: "
+            "ou.Chain([stage], initial=...), or tail_average(stage, m)"
+        )
     if (window is None) == (decay is None):
         raise ValueError(
             "give exactly one of window=m (the mean of the last m iterates) and decay= (an "

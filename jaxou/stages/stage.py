@@ -239,7 +239,7 @@ class Stage(eqx.Module):
         """2 D: covariance per unit of flow time, eps C (N - b)/(N - 1) + 2 T I, before any P."""
         return add(transition.gradient_noise_rate(self), transition.langevin_rate(self))
 
-    def at_step(self, step: int) -> "Stage":
+    def at_step(self, step: ScalarLike) -> "Stage":
         """The stage with the hyper-parameters that a schedule has at one step, held constant."""
         if not self.scheduled:
             return self
@@ -274,7 +274,7 @@ class Stage(eqx.Module):
 
     # --- laws --------------------------------------------------------------------------------
 
-    def gibbs(self, *, step: int | None = None, throw: bool = True) -> Gaussian:
+    def gibbs(self, *, step: ScalarLike | None = None, throw: bool = True) -> Gaussian:
         """The steady law of the SDE: A S + S A = eps C; with momentum the position's marginal.
 
         Needs every eigenvalue of A + weight_decay I above zero. Structured inputs give structured
@@ -282,7 +282,9 @@ class Stage(eqx.Module):
         """
         return steady.gibbs(_constant(self, step, "gibbs"), throw)
 
-    def stationary(self, method=None, *, step: int | None = None, throw: bool = True) -> Gaussian:
+    def stationary(
+        self, method=None, *, step: ScalarLike | None = None, throw: bool = True
+    ) -> Gaussian:
         """The steady law of SGD itself, the discrete chain: A S + S A - eta A S A = eps C.
 
         Needs learning_rate < 2 (1 + momentum) / lambda_max. `method=` gives the steady law of a
@@ -353,7 +355,7 @@ class Stage(eqx.Module):
         return mean_energy(law, self.hessian, self.minimum)
 
 
-def _constant(stage: Stage, step: int | None, what: str) -> Stage:
+def _constant(stage: Stage, step: ScalarLike | None, what: str) -> Stage:
     if stage.scheduled and step is None:
         raise ValueError(
             f"{what}() is undefined for a learning-rate or batch-size schedule, whose steady law "

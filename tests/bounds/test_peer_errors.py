@@ -140,5 +140,5 @@ def test_no_certificate_in_single_precision(p07):
     assert bounds.two_stage_bound(p07, **settings).mode == "certificate"
     with jax.enable_x64(False):
         for throw in (True, False):
-            with pytest.raises(ValueError, match="not computed in float32.*jax_enable_x64"):
+            with pytest.raises(RuntimeError, match="in float64 only.*jax_enable_x64"):
                 bounds.two_stage_bound(p07, throw=throw, **settings)

@@ -61,8 +61,8 @@ def on_lambda_grid(
     other `parameters`. `lambdas` (K,) are fixed before the data are seen; None takes `lambda_grid`
     of n, scaled by what the row knows about the size of the loss. A row for `two_stage_bound`
     through `functools.partial`. Piecewise differentiable. With the default grid of 12 points the
-    gap falls like n^-0.45 at a fixed KL, not n^-1/2; `lambdas=lambda_grid(n, count)` with a larger
-    count comes nearer, at log(count) nats. Cost: K rows.
+    gap falls like n^-0.45 in the long run at a fixed KL, not n^-1/2; a larger count in
+    `lambdas=lambda_grid(n, count)` comes nearer, at log(count) nats. Cost: K rows.
 
     Source: Alquier 2024, arXiv:2110.11216, Theorem 2.4.
 
