@@ -1,6 +1,7 @@
 """How a bound answers to every hyper-parameter: slopes, elasticities and curvatures at once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -75,7 +76,7 @@ class Sensitivities(eqx.Module):
 
 def sensitivities(
     objective: Callable[[AbstractChain], Float[Array, ""]],
-    process: AbstractChain,
+    process: Any,
     over: str | tuple[str, ...] | None = None,
 ) -> Sensitivities:
     """Value, gradient and Hessian of `objective(process)` in named hyper-parameters.

@@ -18,7 +18,14 @@ from .._check import (
 )
 from .._status import Status, first_failure, poison, status_if
 from .._typing import MatrixLike
-from ..linalg.algebra import as_matrix, densified, entries, is_elementwise, with_dimension
+from ..linalg.algebra import (
+    as_matrix,
+    densified,
+    divisible,
+    entries,
+    is_elementwise,
+    with_dimension,
+)
 from ..linalg.factor import eigh
 from ..linalg.inverse import solve_matrix, trace_product
 from ..linalg.low_rank_root import low_rank_root
@@ -190,11 +197,7 @@ class Gaussian(eqx.Module):
 
     def _divisible(self) -> AbstractMatrix:
         """The covariance, dense if it has low rank over zeros: its formulas divide by the base."""
-        s = self.operator
-        if isinstance(s, LowRankPlusDiagonal) and is_concrete(s.base):
-            if not np.all(np.asarray(entries(s.base))):
-                return densified(s, "a law of low rank over a zero diagonal")
-        return s
+        return divisible(self.operator, "a law of low rank over a zero diagonal")
 
 
 def require_law(law: object, dimension: int, what: str) -> None:

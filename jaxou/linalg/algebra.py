@@ -3,9 +3,10 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import block_diag
 
-from .._check import as_float
+from .._check import as_float, is_concrete
 from .._typing import MatrixLike
 from .matrices import (
     DENSE_LIMIT,
@@ -81,6 +82,14 @@ def as_low_rank(matrix: AbstractMatrix) -> LowRankPlusDiagonal:
         return matrix
     empty = jnp.zeros((matrix.dimension, 0), dtype=jnp.result_type(float))
     return LowRankPlusDiagonal(matrix, empty, check=False)
+
+
+def divisible(matrix: AbstractMatrix, why: str) -> AbstractMatrix:
+    """The matrix, dense if it has low rank over known zeros: its formulas divide by the base."""
+    if isinstance(matrix, LowRankPlusDiagonal) and is_concrete(matrix.base):
+        if not np.all(np.asarray(entries(matrix.base))):
+            return densified(matrix, why)
+    return matrix
 
 
 def like(entries, *matrices: AbstractMatrix) -> AbstractMatrix:

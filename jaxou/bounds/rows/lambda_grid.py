@@ -24,7 +24,7 @@ POINTS = 12
 """Points of the default grid: 2.5 nats; at n = 5,000 neighbours differ by a factor of 2.2."""
 
 
-def lambda_grid(n: ArrayLike, count: int = POINTS, *, scale: ArrayLike = 1.0) -> Array:
+def lambda_grid(n: ArrayLike, count: Any = POINTS, *, scale: ArrayLike = 1.0) -> Array:
     """`count` lambdas from 1/scale to n/scale in equal ratios; (..., count). It sees n alone.
 
     `scale` is the size of the loss (its upper end, or the root of its second moment). A traced n or
