@@ -45,7 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _complain("jaxou", f"unknown command {name!r}; there are {', '.join(COMMANDS)}")
     try:
-        return COMMANDS[name][0](rest)
+        code = COMMANDS[name][0](rest)
+        sys.stdout.flush()  # here, where a reader that has gone can be seen
+        return code
+    except BrokenPipeError:  # `jaxou audit ... | head`: nobody reads on, and nobody saw a verdict
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ConfigError as error:
         return _complain(f"jaxou {name}", str(error))
     except ImportError as error:

@@ -1,6 +1,7 @@
 """Settings: precedence, round trips, and one line with exit code 2 for whatever is wrong."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 import tomllib
@@ -220,6 +221,15 @@ def test_help_and_complaints_do_not_import_jax():
             [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60
         )
         assert f"code {status}" in done.stdout and "heavy []" in done.stdout, done
+
+
+def test_a_reader_that_goes_away_leaves_no_trace():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "jaxou", "study", "list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=120)
+    os.close(writer)
+    assert done.returncode == 1 and done.stderr == b"", done.stderr
 
 
 def test_programs_are_kept_where_the_user_says(tmp_path, monkeypatch):
