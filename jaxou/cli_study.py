@@ -121,7 +121,7 @@ def _compute(study: Any, out: Path, options: argparse.Namespace, prepare: Any) -
             shard=shard,
             devices=options.devices,
             retry_failed=options.retry_failed,
-            progress=False if options.quiet else True,
+            progress=not options.quiet,
         )
     except KeyboardInterrupt:
         print(

@@ -6,7 +6,7 @@ a failure probability that is spent on two events and stated once, and an invers
 an empirical risk of 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ Source = str | float | int | np.number | None
 
 
 def audit(
-    table: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    table: Any,
     *,
     risk: str | None = None,
     kl: str | None = None,

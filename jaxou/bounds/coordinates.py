@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from .._check import is_concrete, show_value
 from ..linalg.spectrum import extreme_eigenvalues
 from ..stages import Stage
-from ..stages.steady import symmetric_problem
+from ..stages.steady import symmetric_hessian
 
 
 class Coordinate(eqx.Module):
@@ -63,5 +63,5 @@ def stability_limit(stage) -> Float[Array, ""]:
         raise ValueError(
             "a loss that is not quadratic has no one stability limit: tune with keep_stable=False"
         )
-    _, high = extreme_eigenvalues(symmetric_problem(stage)[0])
+    _, high = extreme_eigenvalues(symmetric_hessian(stage)[0])
     return 2 * (1 + stage.momentum) / high

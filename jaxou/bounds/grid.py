@@ -17,7 +17,7 @@ from ..laws import Gaussian
 from ..linalg.matrices import Dense
 from ..linalg.spectrum import extreme_eigenvalues
 from ..stages import AbstractChain
-from ..stages.steady import symmetric_problem
+from ..stages.steady import symmetric_hessian
 from . import modal
 from .parameters import FACTORS, NUMBERS, find_places, write
 from .rows import Row, find_row
@@ -199,7 +199,7 @@ def _limits(process):
     found = []
     for stage in process.stages:
         plain = getattr(stage, "preconditioner", None) is None
-        matrix = stage.hessian if plain else symmetric_problem(stage)[0]
+        matrix = stage.hessian if plain else symmetric_hessian(stage)[0]
         found.append((extreme_eigenvalues(matrix)[1], plain))
     return found
 

@@ -34,7 +34,11 @@ class Loss(ABC):
 def _positive(loss: Loss, *names: str) -> None:
     for name in names:
         value = getattr(loss, name)
-        if not 0 < value < float("inf"):
+        try:
+            fine = not isinstance(value, str) and 0 < float(value) < float("inf")
+        except (TypeError, ValueError):
+            fine = False
+        if not fine:
             raise ValueError(
                 f"{type(loss).__name__}({name}={value}) must be a finite number above 0"
             )

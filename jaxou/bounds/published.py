@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ _SEPARATED = re.compile(r"\d{1,3}([.,]\d{3})+")
 _DEFAULTS = {"draws": 0.0, "delta_mc": 0.0}
 
 
-def as_columns(table: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def as_columns(table: Any) -> dict[str, Any]:
     """Columns of one length, whether columns or rows were given; one value serves every row."""
     if isinstance(table, Mapping):
         columns = {
@@ -24,7 +24,12 @@ def as_columns(table: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[s
             for name, values in table.items()
         }
     else:
-        rows = list(table)
+        rows = list(table) if isinstance(table, Iterable) else [table]
+        if not all(isinstance(row, Mapping) for row in rows):
+            raise ValueError(
+                "a table is columns {name: values} or a list of rows {name: value}, got "
+                f"{type(table).__name__}"
+            )
         names = dict.fromkeys(str(name) for row in rows for name in row)
         columns = {name: [row.get(name) for row in rows] for name in names}
     lengths = {name: len(cells) for name, cells in columns.items() if not isinstance(cells, _One)}

@@ -17,6 +17,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._check import as_number, refuse_unless, show_value
+from .._status import poison
 from .._typing import Matrix, ScalarLike, StageLike
 from ..kernels import AffineGaussianKernel, as_step_count
 from ..laws import Gaussian
@@ -199,17 +200,19 @@ def long_run_covariance(stage: Stage) -> Matrix:
     """lim m Cov(mean of m iterates): (I - M)^-1 Q (I - M)^-T of one step, the position's block.
 
     For SGD it is A^-1 C A^-1 / b, whatever learning rate, momentum and preconditioner. Needs a
-    stable stage with a Hessian that has no zero eigenvalue. Cost O(d^3).
+    stable stage with a Hessian that has no zero eigenvalue, and is refused (NaN under tracing)
+    for others. Cost O(d^3).
 
     >>> stage = Stage(hessian=2.0, noise=3.0, minimum=0.0, learning_rate=0.1, batch_size=5, steps=1)
     >>> round(float(long_run_covariance(stage)[0, 0]), 12)
     0.15
     """
-    step = _constant(stage).kernel(1)
+    status = _constant(stage).stationary().status
+    step = stage.kernel(1)
     matrix = densified(step.matrix, WHY).dense()
     gap = jnp.eye(step.dimension, dtype=matrix.dtype) - matrix
     half = solve(gap, densified(step.covariance, WHY).dense())
-    return solve(gap, half.T)[: stage.dimension, : stage.dimension]
+    return poison(solve(gap, half.T)[: stage.dimension, : stage.dimension], status)
 
 
 def _augmented(kernel, d, keep, gain):

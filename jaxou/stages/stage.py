@@ -236,7 +236,12 @@ class Stage(eqx.Module):
         return status_if(~fine, Status.bad_input)
 
     def noise_rate(self) -> AbstractMatrix:
-        """2 D: covariance per unit of flow time, eps C (N - b)/(N - 1) + 2 T I, before any P."""
+        """2 D: covariance per unit of flow time, eps C (N - b)/(N - 1) + 2 T I, before any P.
+
+        Refused for a schedule with noise C, whose rate changes from step to step.
+        """
+        if isinstance(self.noise, AbstractMatrix):
+            _constant(self, None, "noise_rate")
         return add(transition.gradient_noise_rate(self), transition.langevin_rate(self))
 
     def at_step(self, step: ScalarLike) -> "Stage":

@@ -18,13 +18,19 @@ from ..linalg.spectrum import extreme_eigenvalues
 from .transition import gradient_noise_rate, langevin_rate
 
 
+def symmetric_hessian(stage) -> tuple[AbstractMatrix, AbstractMatrix | None]:
+    """(P^1/2 A P^1/2, P^1/2 or None), of schedules too: neither has a learning rate in it."""
+    if stage.preconditioner is None:
+        return stage.effective_hessian, None
+    root = matrix_root(stage.preconditioner)
+    return congruence(root, stage.effective_hessian), root
+
+
 def symmetric_problem(stage) -> tuple[AbstractMatrix, AbstractMatrix, AbstractMatrix | None]:
     """(P^1/2 A P^1/2, noise rate in those coordinates, P^1/2 or None)."""
-    hessian, noise = stage.effective_hessian, gradient_noise_rate(stage)
-    root = None
-    if stage.preconditioner is not None:
-        root = matrix_root(stage.preconditioner)
-        hessian, noise = congruence(root, hessian), congruence(root, noise)
+    hessian, root = symmetric_hessian(stage)
+    noise = gradient_noise_rate(stage)
+    noise = noise if root is None else congruence(root, noise)
     return hessian, add(noise, langevin_rate(stage)), root
 
 

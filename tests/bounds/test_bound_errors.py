@@ -97,6 +97,17 @@ WRONG = [
         r"minimum has shape \(3,\)",
     ),
     (lambda: ou.SaturatedRisk(1.0, [[0.0, 1.0]]), ValueError, r"minimum has shape \(1, 2\)"),
+    (lambda: bounds.audit([1, 2]), ValueError, "a table is columns .* got list"),
+    (
+        lambda: bounds.emp_bernstein(0.1, 1.0, 100, 0.05, variance=-1.0),
+        ValueError,
+        "variance=-1 must be at least 0 and below 0.5",
+    ),
+    (
+        lambda: ou.tune(kl, SCHEDULED, over="pretrain.learning_rate", keep_stable=True, steps=0),
+        ValueError,
+        "steps=0 must be",
+    ),
     (
         lambda: bounds.best_scale(START, [0.0, 0.0, 0.0], n=100, delta=0.05),
         ValueError,

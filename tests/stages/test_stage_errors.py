@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxou as ou
-from jaxou.stages import average_law, exponential_average, tail_average
+from jaxou.stages import average_law, exponential_average, long_run_covariance, tail_average
 
 SETTINGS = dict(
     hessian=[1.0, 2.0], noise=1.0, minimum=[0.0, 1.0], learning_rate=0.1, batch_size=4, steps=50
@@ -34,6 +34,10 @@ WRONG = [
     (lambda: ou.Chain([STAGE] * 2, START, ["a"]), ValueError, "1 names were given for 2"),
     (lambda: FALLING.kernel(60), ValueError, "step 60 is beyond the 50 steps"),
     (lambda: FALLING.flow(9.0), ValueError, "time=9 is beyond this stage's schedule.* 2.75"),
+    (lambda: FALLING.noise_rate(), ValueError, r"noise_rate\(\) needs a constant learning rate"),
+    (lambda: FALLING.temperature, ValueError, r"noise_rate\(\) needs a constant learning rate"),
+    (lambda: long_run_covariance(stage(hessian=[0.0, 1.0])), ValueError, "has no steady law"),
+    (lambda: long_run_covariance(stage(learning_rate=1.5)), ValueError, "1.5 is unstable"),
     (lambda: FALLING.at_step(1.5), ValueError, "step=1.5 must be a whole number"),
     (lambda: FALLING.at_step("a"), ValueError, "step='a' must be a whole number"),
     (lambda: FALLING.gibbs(step=50), ValueError, "step=50 is not one of the 50 steps"),

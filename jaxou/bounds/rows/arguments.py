@@ -78,13 +78,23 @@ def arguments(
 
 
 def parameter(
-    value: ArrayLike, name: str, what: str, *, above: float = 0.0, below: float = jnp.inf
+    value: ArrayLike,
+    name: str,
+    what: str,
+    *,
+    above: float = 0.0,
+    below: float = jnp.inf,
+    closed: bool = False,
 ) -> Values:
-    """A row's own parameter, strictly between two numbers; NaN where a traced one is not."""
+    """A row's own parameter, strictly between two numbers; NaN where a traced one is not.
+
+    `closed` lets the lower one in.
+    """
     value = as_float(value, name)
-    good = (value > above) & (value < below)
+    good = ((value >= above) if closed else (value > above)) & (value < below)
+    lower = f"{'at least' if closed else 'above'} {above:g}"
     upper = "" if below == jnp.inf else f" and below {below:g}"
-    refuse_unless(good, f"{name}={show_value(value)} must be above {above:g}{upper}: {what}")
+    refuse_unless(good, f"{name}={show_value(value)} must be {lower}{upper}: {what}")
     return jnp.where(good, value, jnp.nan)
 
 

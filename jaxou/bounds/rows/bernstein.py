@@ -37,7 +37,7 @@ def emp_bernstein(
         risk, kl, n, delta, smallest_n=2.0, why_n="a sample that has an empirical variance"
     )
     variance = parameter(
-        variance, "variance", "it is a mean of empirical variances", above=-1e-300, below=0.5 + 1e-9
+        variance, "variance", "it is a mean of empirical variances", closed=True, below=0.5 + 1e-9
     )
     c1 = parameter(c1, "c1", "it is the ratio of a geometric grid", above=1.0)
     c2 = parameter(c2, "c2", "it is the ratio of a geometric grid", above=1.0)
