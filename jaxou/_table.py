@@ -6,7 +6,7 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -92,6 +92,23 @@ def read_table(path: Path) -> Table:
             "rest of the file is in it"
         )
     return Table(names, rows, lines, delimiter, defects)
+
+
+def aligned(rows: Iterable[Sequence[str]], sides: str) -> str:
+    """Rows of cells as columns of plain text; `sides` has < or > for each column.
+
+    >>> print(aligned([("name", "value"), ("n", "5")], "<>"))
+    name  value
+    n         5
+    """
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shape = list(zip(sides, widths, strict=True))
+    lines = [
+        "  ".join(f"{cell:{side}{width}}" for cell, (side, width) in zip(row, shape, strict=True))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _text_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxou._claims import COMMON, WORDS, choose, refuse_unpaid
-from jaxou._table import Table, TableError, nearest, read_table
+from jaxou._table import Table, TableError, aligned, nearest, read_table
 from jaxou.cli_parser import Parser
 from jaxou.config import ConfigError
 
@@ -203,10 +203,7 @@ def _cells(found: Audit, shown: Sequence[int]) -> tuple[list[str], list[list[str
 def _print_table(title: str, header: list[str], body: list[list[str]]) -> None:
     """Coloured on a terminal, columns of plain text elsewhere."""
     if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-        for line in [header, *body]:
-            print("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)).rstrip())
-        print()
+        print(aligned([header, *body], ">" * len(header)), end="\n\n")
         return
     from rich import box
     from rich.console import Console

@@ -1,10 +1,12 @@
 """Which bound to take: the catalogue of rows, and the ones that apply to a given loss."""
 
+import itertools
 import textwrap
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
+from .._table import aligned
 from .losses import Loss
 from .rows.records import RECORDS, BoundRow
 
@@ -165,11 +167,7 @@ def _missing_fact(row: BoundRow, loss: Loss) -> str:
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]], width: int = 52) -> str:
     lines = []
-    wide = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    wide = [min(w, width) for w in wide]
     for row in [header, *rows]:
-        cells = [textwrap.wrap(cell, w) or [""] for cell, w in zip(row, wide, strict=True)]
-        for i in range(max(map(len, cells))):
-            parts = [(cell[i] if i < len(cell) else "") for cell in cells]
-            lines.append("  ".join(f"{p:<{w}}" for p, w in zip(parts, wide, strict=True)).rstrip())
-    return "\n".join(lines)
+        cells = [textwrap.wrap(cell, width) for cell in row]
+        lines += itertools.zip_longest(*cells, fillvalue="")
+    return aligned(lines, "<" * len(header))

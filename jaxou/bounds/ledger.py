@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from .._table import aligned
 from .weights import Weights, as_weights, decimal, rounded_down
 
 Amount = float | int | Fraction
@@ -215,9 +216,7 @@ class Ledger:
         state = "closed" if self._closed else "open"
         table = [("event", "what for", "delta", "share"), *rows]
         table.append(("delta", state, f"{self.delta:g}", "100 %"))
-        a, b, c, d = (max(len(row[i]) for row in table) for i in range(4))
-        lines = [f"{w:<{a}}  {x:<{b}}  {y:>{c}}  {z:>{d}}" for w, x, y, z in table]
-        return "\n".join(line.rstrip() for line in lines)
+        return aligned(table, "<<>>")
 
 
 def _number(value: Any, name: str) -> Fraction:

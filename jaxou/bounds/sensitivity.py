@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._check import is_concrete, show
+from .._table import aligned
 from ..stages import AbstractChain
 from .parameters import (
     FACTORS,
@@ -62,16 +63,10 @@ class Sensitivities(eqx.Module):
         numbers = (self.at, self.gradient, self.elasticity, curvature)
         for name, *values in zip(self.names, *(np.asarray(x) for x in numbers), strict=True):
             rows.append((name, *(show(v) for v in values)))
-        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        lines = [
-            "  ".join(
-                [row[0].ljust(widths[0])]
-                + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
-            )
-            for row in rows
-        ]
-        fixed = ["risk held fixed: these are the slopes of the KL term alone"]
-        return "\n".join([f"value {show(self.value)}", *lines] + fixed * bool(self.risk_held_fixed))
+        lines = [f"value {show(self.value)}", aligned(rows, "<>>>>")]
+        if self.risk_held_fixed:
+            lines.append("risk held fixed: these are the slopes of the KL term alone")
+        return "\n".join(lines)
 
 
 def sensitivities(
