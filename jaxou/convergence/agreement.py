@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from .._check import as_float
 from ..laws import Gaussian
-from ..particles.run import Run
 from .claims import own_laws
-from .sample import sample_of
+from .pairing import refuse_diverged, require_pair, require_share
+from .sample import FEWEST, sample_of
 from .whitening import whitening
 
 
@@ -25,7 +25,8 @@ class Agreement:
     of the particles over that of the model, and `shift`, their mean in units of `spread`, each
     with its standard error (from the particles' own fourth moments). `trace` is the ratio of total
     variances, `frobenius` the relative error of the whole covariance, `floor` what that would be
-    by chance alone. `directions` (d, rank) holds the directions as columns.
+    by chance alone; the first two are inf (or 1 and 0, if the particles are at rest too) for a
+    model that does not move at all. `directions` (d, rank) holds the directions as columns.
     """
 
     stage: str
@@ -80,6 +81,8 @@ class Agreement:
 
     def __str__(self) -> str:
         lines = [f"{self.stage}: {self.sentence()}", ""]
+        if not len(self.ratio):
+            return lines[0]
         lines.append("  eta x curvature   spread      variance ratio      shift / spread")
         words = np.where(self.holds, "holds", np.where(self.fails, "FAILS", "undecided"))
         for k, word in enumerate(words[:20]):
@@ -98,12 +101,12 @@ class Agreement:
 
 
 def agreement(
-    run: Run,
+    run: Any,
     process: Any,
     *,
     stage: int | str = -1,
-    tolerance: float = 0.1,
-    confidence: float = 0.99,
+    tolerance: Any = 0.1,
+    confidence: Any = 0.99,
     directions: Any = None,
 ) -> Agreement:
     """How far a run's particles are from their model at a stage's end, direction by direction.
@@ -115,7 +118,8 @@ def agreement(
 
     `directions` (d, k), orthonormal columns such as the leading eigenvectors of a network's
     Hessian, asks about their span alone: cost O(particles d k), else O(particles d^2 + d^3).
-    Raises `ValueError` for fewer than 100 particles and for directions that are not orthonormal.
+    Raises `ValueError` for fewer than 100 particles, a process that the run cannot be of, a model
+    that diverges, and directions that are not orthonormal.
 
     >>> import jax, jaxou as ou
     >>> stage = ou.Stage(hessian=[1.0, 2.0], noise=1.0, minimum=0.0, learning_rate=0.1,
@@ -125,16 +129,22 @@ def agreement(
     >>> agreement(run, chain).holds.tolist()
     [True, True]
     """
+    require_pair(run, process, "agreement")
     index = process.index(stage)
-    if run.particles < 100:
+    if run.particles < FEWEST:
         raise ValueError(
-            f"{run.particles} particles say too little about variances: simulate at least 100"
+            f"{run.particles} particles say too little about variances: simulate at least {FEWEST}"
         )
-    if not tolerance > 0 or not 0 < confidence < 1:
-        raise ValueError(
-            f"tolerance={tolerance} must be positive and confidence={confidence} lie in (0, 1)"
-        )
+    if not tolerance > 0:
+        raise ValueError(f"tolerance={tolerance} must be positive: a share, such as 0.1")
+    require_share(confidence, "confidence", "the probability that all directions are right")
+    refuse_diverged(run.ends[index])
     law = own_laws(run.method, process)[index]
+    if not np.isfinite(np.asarray(law.covariance)).all():
+        raise ValueError(
+            "the model itself diverges: a learning rate above 2 / lambda_max of its Hessian? Lower "
+            "it, or compare fewer steps"
+        )
     span = None if directions is None else _orthonormal(directions, law.dimension)
     return compare(
         process.stages[index],
@@ -189,14 +199,14 @@ def compare(
     ratio = (centred**2).sum(axis=0) / (n - 1)
     fourth = (centred**4).mean(axis=0)
     order = np.argsort(-map_.spread, kind="stable")
-    basis = map_._kept()[:, order]
+    basis = map_.kept()[:, order]
     directions = basis if span is None else np.asarray(span) @ basis
     curvature = np.sum(directions * np.asarray(bowl.matmat(jnp.asarray(directions))), axis=0)
     rate = float(np.asarray(stage.learning_rate).max())
     model, found = np.asarray(law.covariance), sample.covariance * n / (n - 1)
     size = np.linalg.norm(model)
     # E |S - C|^2 = (|C|^2 + tr(C)^2) / n for normal draws
-    floor = np.sqrt((size**2 + np.trace(model) ** 2) / n) / size if size > 0 else 0.0
+    floor = _over(np.sqrt((size**2 + np.trace(model) ** 2) / n), size, 0.0)
     return Agreement(
         stage=name,
         tolerance=float(tolerance),
@@ -210,7 +220,14 @@ def compare(
         shift=shift[order],
         shift_error=np.sqrt(ratio / n)[order],
         directions=directions,
-        trace=float(np.trace(found) / np.trace(model)) if size > 0 else float("nan"),
-        frobenius=float(np.linalg.norm(found - model) / size) if size > 0 else float("nan"),
-        floor=float(floor),
+        trace=_over(np.trace(found), np.trace(model), 1.0),
+        frobenius=_over(np.linalg.norm(found - model), size, 0.0),
+        floor=floor,
     )
+
+
+def _over(top: Any, bottom: Any, nothing: float) -> float:
+    """top / bottom; `nothing` where both are zero, inf where the bottom alone is."""
+    if bottom > 0:
+        return float(top / bottom)
+    return float("inf") if top > 0 else nothing

@@ -4,8 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..laws import Gaussian, Gibbs
-from ..stages import AbstractChain, PotentialStage
+from ..stages import AbstractChain, PotentialStage, Stage
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,25 @@ class Claim:
 
 
 def claims(method: Any, process: AbstractChain) -> list[Claim]:
-    """One for each stage."""
-    if any(isinstance(stage, PotentialStage) for stage in process.stages):
-        return [_of_potential(stage) for stage in process.stages]
+    """One for each stage; own laws in closed form end at the first loss that is not quadratic."""
+    quadratic = [isinstance(stage, Stage) for stage in process.stages]
+    known = quadratic.index(False) if False in quadratic else len(quadratic)
     found = []
-    for stage, own in zip(process.stages, own_laws(method, process), strict=True):
+    for stage, own in zip(process.stages[:known], own_laws(method, process, known), strict=True):
         gibbs, steady, reason = _steady_laws(method, stage)
+        if not np.isfinite(np.asarray(own.covariance)).all():
+            reason = "its law diverges (a learning rate above 2 / lambda_max?)"
+            found.append(Claim(None, steady, gibbs, law_name(method, stage), reason))
+            continue
         found.append(Claim(own, steady, gibbs, law_name(method, stage), reason))
-    return found
+    return found + [_of_potential(stage) for stage in process.stages[known:]]
 
 
-def own_laws(method: Any, process: AbstractChain) -> list[Gaussian]:
+def own_laws(method: Any, process: AbstractChain, first: int | None = None) -> list[Gaussian]:
     """The law of the position at every stage's end, as `method` moves the particles.
+
+    Of the `first` stages alone, if that is given. Raises `ValueError` with advice for a
+    `PotentialStage` among them.
 
     >>> import jax, jaxou as ou
     >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
@@ -43,7 +52,7 @@ def own_laws(method: Any, process: AbstractChain) -> list[Gaussian]:
     [(1,)]
     """
     laws, law = [], process.initial
-    for k, stage in enumerate(process.stages):
+    for k, stage in enumerate(process.stages[:first]):
         law = method.kernel(stage)(method.enter_law(process, k, law))
         laws.append(process.position(law))
     return laws

@@ -19,10 +19,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._check import as_float
+from .._check import as_float, show
 from ..laws import Gaussian
 from ..linalg import Dense, pinv
 from ..particles import EulerMaruyama, simulate
+from ..particles.arguments import require_chain, whole_number
 from ..stages import AbstractChain, Chain, PotentialStage, Stage
 from .claims import own_laws
 
@@ -52,6 +53,13 @@ class ControlledEstimate(eqx.Module):
     plain_error: Float[Array, "..."]
     controls: int = eqx.field(static=True)
 
+    def __str__(self) -> str:
+        return (
+            f"{show(self.estimate)} ± {show(self.standard_error)} (without control variates "
+            f"{show(self.plain)} ± {show(self.plain_error)}): {self.controls} controls remove "
+            f"{show(jnp.round(100 * self.variance_removed, 1))} % of the variance"
+        )
+
     @property
     def variance_removed(self) -> Float[Array, "..."]:
         zero = self.plain_error == 0
@@ -61,10 +69,10 @@ class ControlledEstimate(eqx.Module):
 
 
 def control_variate(
-    process: AbstractChain,
+    process: Any,
     function: Callable,
     *,
-    particles: int,
+    particles: Any,
     key,
     method: Any = None,
     approximation: AbstractChain | None = None,
@@ -79,6 +87,8 @@ def control_variate(
     Controls are the coordinates of the approximation's particles, their products (d <= 30), and
     f(y) itself where d <= 3 and its Gaussian expectation is certain. The answer is about `process`
     as `method` moves it, with that method's step bias. Cost: two runs, and the second is cheap.
+    Raises `ValueError` for too few particles, an approximation with another clock, and an f that is
+    not finite where the particles are.
 
     >>> well = PotentialStage(lambda x: x @ x / 2 + 0.05 * jnp.sum(x**4), dimension=1, noise=1.0,
     ...                       learning_rate=0.1, batch_size=4, steps=60)
@@ -87,10 +97,11 @@ def control_variate(
     >>> bool(found.variance_removed > 0.9), bool(found.standard_error < 0.3 * found.plain_error)
     (True, True)
     """
+    require_chain(process, "control_variate")
     method = EulerMaruyama() if method is None else method
     approximation = quadratic(process) if approximation is None else approximation
     _refuse_other_clocks(process, approximation)
-    _refuse_too_few(particles, process.dimension)
+    _refuse_too_few(whole_number(particles, "particles"), process.dimension)
     numbers = dict(particles=particles, key=key, method=method, dtype=dtype, final=True)
     runs = [simulate(chain, **numbers) for chain in (process, approximation)]
     x, y = (as_float(run.final) for run in runs)
@@ -164,6 +175,7 @@ def _expanded(stage: PotentialStage) -> Stage:
 
 
 def _refuse_other_clocks(process, approximation):
+    require_chain(approximation, "approximation=")
     if not all(isinstance(stage, Stage) for stage in approximation.stages):
         raise TypeError("the approximation must be a chain of ou.Stage, whose law is known exactly")
     clocks = [[(s.steps, s.learning_rate) for s in p.stages] for p in (process, approximation)]
@@ -181,7 +193,7 @@ def _refuse_other_clocks(process, approximation):
 
 def _refuse_too_few(particles, d: int):
     controls = d + 1 + (d * (d + 1) // 2 if d <= QUADRATIC_LIMIT else 0)
-    if int(particles) < 10 * FOLDS * controls:
+    if particles < 10 * FOLDS * controls:
         raise ValueError(
             f"particles={particles} are too few for {controls} controls: give at least "
             f"{10 * FOLDS * controls}"

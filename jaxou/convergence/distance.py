@@ -69,7 +69,8 @@ def equivalence(
     if truth is None or not math.isfinite(truth) or not rank:
         why = found.reason or "the distance of the particles' law from the Gibbs law is not known"
         return Equivalence(margin, shown, CONFIDENCE, None, None, why)
-    alpha = 1 - CONFIDENCE
+    # the divergence of equal laws may fall below zero by rounding
+    alpha, truth = 1 - CONFIDENCE, max(truth, 0.0)
     smallest = claimable(n, rank, kl=truth, alpha=alpha)
     if margin is None:
         return Equivalence(None, None, CONFIDENCE, smallest, None)

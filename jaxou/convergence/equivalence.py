@@ -6,12 +6,15 @@ means with probability `power`.
 """
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 
 from .._typing import Scalar, ScalarLike
+from ..particles.arguments import whole_number
 from .null_laws import bisect, noncentral_chi2_below, noncentrality_limit
+from .pairing import require_share
 from .plug_in_kl import null_moments
 
 MOST = 1e12
@@ -19,7 +22,7 @@ MOST = 1e12
 
 
 def claimable(
-    n: ScalarLike, rank: int, *, kl: float = 0.0, alpha: float = 0.01, power: float = 0.8
+    n: ScalarLike, rank: Any, *, kl: Any = 0.0, alpha: Any = 0.01, power: Any = 0.8
 ) -> float:
     """The smallest margin in nats that n draws of rank `rank` show with probability `power`.
 
@@ -28,6 +31,8 @@ def claimable(
     >>> 0.0 < claimable(100_000, 2) < 1e-3
     True
     """
+    rank = whole_number(rank, "rank")
+    _refuse_bad(kl, alpha, power)
     if n <= rank:
         return math.inf
     values = (jnp.asarray(float(x)) for x in (n, kl, alpha, power))
@@ -46,8 +51,15 @@ def _claimable(n, kl, alpha, power, rank: int) -> Scalar:
     return unit * noncentrality_limit(seen, degrees, alpha)
 
 
+def _refuse_bad(kl, alpha, power):
+    require_share(alpha, "alpha", "1 minus the confidence of the claim")
+    require_share(power, "power", "the probability that it can be made")
+    if not kl >= 0:
+        raise ValueError(f"kl={kl} must be at least 0: a divergence in nats")
+
+
 def draws_needed(
-    margin: float, rank: int, *, kl: float = 0.0, alpha: float = 0.01, power: float = 0.8
+    margin: Any, rank: Any, *, kl: Any = 0.0, alpha: Any = 0.01, power: Any = 0.8
 ) -> int | None:
     """How many draws show KL < margin with probability `power`; None if no number does.
 
@@ -55,6 +67,10 @@ def draws_needed(
     >>> claimable(n, 10) <= 0.01 < claimable(n // 2, 10)
     True
     """
+    rank = whole_number(rank, "rank")
+    _refuse_bad(kl, alpha, power)
+    if not margin > 0:
+        raise ValueError(f"margin={margin} must be positive: a KL in nats, such as 0.05")
     if kl >= margin:
         return None
     low, high = math.log(rank + 2.0), math.log(MOST)

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._check import as_float
+from .._check import as_float, show
 from .._typing import Scalar
 from ..particles import Run
-from .frames import frames
+from .frames import frames, save_points
 from .null_laws import chi2_quantile, chi2_tail
+from .pairing import require_share
 
 _tail = jax.jit(chi2_tail)
 
@@ -58,11 +59,23 @@ class Escapes(eqx.Module):
         """1 / rate, inf without events."""
         return 1 / self.rate
 
-    def upper_limit(self, alpha: float = 0.05) -> Scalar:
+    def upper_limit(self, alpha: Any = 0.05) -> Scalar:
         """The rate is below this with confidence 1 - alpha, exactly; also without any event."""
         # Garwood 1936: 2 rate exposure is chi-square with 2 (events + 1) degrees of freedom
+        require_share(alpha, "alpha", "1 minus the confidence")
         degrees = jnp.asarray(2.0 * (self.events + 1))
         return chi2_quantile(jnp.asarray(alpha), degrees) / (2 * self.exposure)
+
+    def __str__(self) -> str:
+        watched = f"{len(self.durations):,} particles watched for {show(self.exposure)} in all"
+        if not self.events:
+            limit = show(self.upper_limit())
+            return f"no escape ({watched}): the rate is below {limit} with 95 % confidence"
+        p = "" if np.isnan(self.p_value) else f"; constant hazard: p = {float(self.p_value):.3g}"
+        return (
+            f"{self.events:,} escapes ({watched}): rate {float(self.rate):.3g} ± "
+            f"{float(self.standard_error):.2g}, mean time {float(self.mean_time):.3g}{p}"
+        )
 
 
 def escape_times(
@@ -70,7 +83,7 @@ def escape_times(
     *,
     start: Callable,
     target: Callable,
-    settle: float = 0.0,
+    settle: Any = 0.0,
     times: Any = None,
     first: int = 0,
     last: int | None = None,
@@ -85,7 +98,8 @@ def escape_times(
 
     Rates are per unit of flow time. Save often: what is lost between save points delays an escape
     by about half a gap, which is accounted for, and looking at discrete times moves the target's
-    edge, which is not (`mean_first_passage(gap=...)` says by how much).
+    edge, which is not (`mean_first_passage(gap=...)` says by how much). Raises `ValueError` where
+    no particle was seen in `start`, where the two sets meet, and for times that are not the run's.
 
     >>> import jaxou as ou
     >>> well = ou.PotentialStage(lambda x: jnp.sum((x**2 - 1) ** 2) / 4, dimension=1,
@@ -98,6 +112,11 @@ def escape_times(
     True
     """
     clock = _times(source, times)
+    total = save_points(source)
+    if len(clock) != total:
+        raise ValueError(f"times has {len(clock)} entries for {total} save points: give run.times")
+    if not settle >= 0:
+        raise ValueError(f"settle={settle} must be >= 0: a time")
     entered = stopped = None
     inside = [_test(f) for f in (start, target)]
     for k, points in frames(source, first, last):

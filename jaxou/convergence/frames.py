@@ -29,6 +29,11 @@ def frames(source: Any, first: int = 0, last: int | None = None) -> Iterator[Fra
         yield k, np.asarray(record[k])
 
 
+def save_points(source: Any) -> int:
+    """How many save points a run with paths or snapshots has."""
+    return len(_record(source))
+
+
 def path_average(source: Any, first: int = 1, last: int | None = None) -> np.ndarray:
     """The average position (n, d) of every particle over save points first..last, in float64.
 

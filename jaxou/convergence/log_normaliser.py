@@ -9,6 +9,7 @@ Sources: Neal 2001, doi:10.1023/A:1008923215028; Del Moral, Doucet and Jasra 200
 doi:10.1111/j.1467-9868.2006.00553.x; Roberts and Tweedie 1996, doi:10.2307/3318418.
 """
 
+from numbers import Integral
 from typing import Any
 
 import equinox as eqx
@@ -18,11 +19,12 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
-from .._check import as_float
+from .._check import as_float, show
 from .._typing import Scalar
 from ..laws import Gaussian, Gibbs
 from ..laws.thermodynamic import ladder_integral, ladder_kl
 from ..linalg import Dense
+from ..particles.arguments import one_key, whole_number
 from .tempering import factored, first_scale, main_run, pilot
 
 INFLATION = 1.5
@@ -56,6 +58,14 @@ class LogNormaliser(eqx.Module):
     draws: Float[Array, "R n d"]
     reference: Gaussian
 
+    def __str__(self) -> str:
+        return (
+            f"log Z = {show(self.value)} ± {float(self.standard_error):.2g} from "
+            f"{len(self.replicas)} replicas on {len(self.ladder)} rungs; by the temperature "
+            f"integral {show(self.thermodynamic)} ± {float(self.thermodynamic_error):.2g}, "
+            f"{abs(float(self.disagreement)):.2g} standard errors apart"
+        )
+
     def expect(self, function) -> tuple[Any, Any]:
         """(E[f(x)], standard error) over the draws; the error is that between replicas."""
         values = jax.vmap(jax.vmap(function))(self.draws)
@@ -64,14 +74,14 @@ class LogNormaliser(eqx.Module):
 
 
 def log_normaliser(
-    law: Gibbs,
+    law: Any,
     *,
     key,
-    particles: int = 8192,
-    replicas: int = 16,
+    particles: Any = 8192,
+    replicas: Any = 16,
     ladder: Any = None,
-    moves: int = 6,
-    reference: Gaussian | None = None,
+    moves: Any = 6,
+    reference: Any = None,
 ) -> LogNormaliser:
     """log of int exp(-U(x) / T) dx in any dimension, by annealed populations.
 
@@ -91,12 +101,14 @@ def log_normaliser(
     True
     """
     count = _refuse_bad_numbers(law, particles, replicas, moves)
-    scale_key, first_key, second_key, main_key = jax.random.split(key, 4)
+    scale_key, first_key, second_key, main_key = jax.random.split(one_key(key), 4)
     if reference is None:
         start = Gaussian(law.centre, first_scale(law, scale_key) ** 2)
         _, draws, *_ = pilot(law, factored(start), None, first_key, moves)
         spread = jnp.cov(draws.T).reshape(law.dimension, law.dimension)
         reference = Gaussian(draws.mean(axis=0), Dense(INFLATION * spread, check=False))
+    elif not isinstance(reference, Gaussian):
+        raise TypeError(f"reference must be a Gaussian law, got {type(reference).__name__}")
     elif reference.dimension != law.dimension:
         raise ValueError(
             f"the reference has dimension {reference.dimension}, the law {law.dimension}"
@@ -135,12 +147,11 @@ def _error(values):
 
 
 def _refuse_bad_numbers(law, particles, replicas, moves) -> int:
+    """Particles per replica."""
     if not isinstance(law, Gibbs):
         raise TypeError(f"law must be an ou.Gibbs law, got {type(law).__name__}")
-    for name, value, least in (("replicas", replicas, 4), ("moves", moves, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
-    count = int(particles) // replicas
+    whole_number(moves, "moves")
+    count = whole_number(particles, "particles") // whole_number(replicas, "replicas", 4)
     if count < 32:
         raise ValueError(
             f"particles={particles} in {replicas} replicas are {count} each: give at least "
@@ -152,7 +163,7 @@ def _refuse_bad_numbers(law, particles, replicas, moves) -> int:
 def _ladder(ladder) -> np.ndarray | None:
     if ladder is None:
         return None
-    if isinstance(ladder, int) and not isinstance(ladder, bool):
+    if isinstance(ladder, Integral) and not isinstance(ladder, bool):
         ladder = (np.arange(ladder + 1) / max(ladder, 1)) ** 2
     rungs = np.asarray(ladder, float)
     if rungs.ndim != 1 or len(rungs) < 2 or rungs[0] != 0 or rungs[-1] != 1:

@@ -18,8 +18,10 @@ from jax import lax
 from .._check import as_float
 from ..laws import Gaussian
 from ..linalg import sqrtm
+from ..particles.arguments import one_key, whole_number
+from .pairing import require_share
 from .sample import FEWEST, Sample
-from .statistics import joint_null, smallest_p_law, standard, values
+from .statistics import as_statistics, joint_null, smallest_p_law, standard, values
 from .whitening import whitening
 
 MOST = 10**7
@@ -38,13 +40,13 @@ class Prediction:
 
 
 def predict_power(
-    claimed: Gaussian,
+    claimed: Any,
     truth: Any,
-    particles: int,
+    particles: Any,
     *,
-    level: float = 0.01,
+    level: Any = 0.01,
     statistics: Any = None,
-    replicates: int = 400,
+    replicates: Any = 400,
     key: Any = None,
 ) -> Prediction:
     """How often a verdict on one stage would reject `claimed` if the particles follow `truth`.
@@ -53,17 +55,25 @@ def predict_power(
     law's own units for any other; `particles` of each run; `level` and `statistics` as in
     `verdict`; `replicates`, simulated runs.
 
-    Cost: `replicates` evaluations of all statistics on `particles` draws, and the null laws.
+    Cost: `replicates` evaluations of all statistics on `particles` draws, and the null laws. Raises
+    `ValueError` or `TypeError` where no statistic exists, and for arguments that cannot be.
 
     >>> wide = Gaussian([0.0], 1.6)
     >>> found = predict_power(Gaussian([0.0], 1.0), wide, 400, replicates=50)
     >>> found.power > 0.9
     True
     """
-    statistics = tuple(standard(pairs=False) if statistics is None else statistics)
+    require_share(level, "level", "the probability of a false alarm")
+    particles = whole_number(particles, "particles", 2)
+    replicates = whole_number(replicates, "replicates")
+    statistics = standard(pairs=False) if statistics is None else as_statistics(statistics)
     sampler, r = _sampler(claimed, truth)
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0) if key is None else one_key(key)
     able = tuple(s for s in statistics if s.used(particles, r).draws >= s.fewest(r))
+    if not able:
+        raise ValueError(
+            f"no statistic exists for {particles} particles in {r} directions: give more particles"
+        )
     joint = joint_null(able, particles, r)
     p = _p_values(able, sampler, particles, r, joint, jax.random.split(key, replicates))
     critical = max(level / len(able), float(np.quantile(smallest_p_law(joint), level)))
@@ -76,7 +86,8 @@ def predict_power(
     return Prediction(particles, share, error, level, best)
 
 
-def _sampler(claimed: Gaussian, truth: Any) -> tuple[Callable, int]:
+def _sampler(claimed: Any, truth: Any) -> tuple[Callable, int]:
+    _require_gaussian(claimed, "claimed")
     d = claimed.dimension
     if not isinstance(truth, Gaussian):
         if not callable(truth):
@@ -89,13 +100,21 @@ def _sampler(claimed: Gaussian, truth: Any) -> tuple[Callable, int]:
         raise ValueError(f"the laws have dimensions {d} and {truth.dimension}")
     sample = Sample(1, np.asarray(truth.mean), np.asarray(truth.covariance))
     # no rounding: predictions are about laws, not about one precision
-    mean, covariance = whitening(claimed, sample, 0.0).moments(sample)
+    white = whitening(claimed, sample, 0.0)
+    if not white.rank:
+        raise ValueError("claimed is one point, which no statistic can be about: give it spread")
+    mean, covariance = white.moments(sample)
     root = sqrtm(jnp.asarray(covariance))
 
     def draw(key, n):
         return as_float(mean)[None, :] + jax.random.normal(key, (n, len(mean)), root.dtype) @ root
 
     return draw, len(mean)
+
+
+def _require_gaussian(law: Any, name: str) -> None:
+    if not isinstance(law, Gaussian):
+        raise TypeError(f"{name} must be a Gaussian law, got {type(law).__name__}")
 
 
 def _p_values(statistics, sampler, n, r, joint, keys) -> np.ndarray:
@@ -110,13 +129,13 @@ def _p_values(statistics, sampler, n, r, joint, keys) -> np.ndarray:
 
 
 def particles_to_notice(
-    claimed: Gaussian,
-    truth: Gaussian,
+    claimed: Any,
+    truth: Any,
     *,
-    level: float = 0.01,
-    power: float = 0.8,
+    level: Any = 0.01,
+    power: Any = 0.8,
     statistics: Any = None,
-    replicates: int = 400,
+    replicates: Any = 400,
 ) -> Prediction:
     """The fewest particles with which a verdict rejects `claimed` with probability `power`.
 
@@ -132,6 +151,9 @@ def particles_to_notice(
     >>> 250 < found.particles < 340  # (2.58 + 0.84)^2 / 0.2^2 = 292
     True
     """
+    _require_gaussian(claimed, "claimed")
+    _require_gaussian(truth, "truth")
+    require_share(power, "power", "the probability that a verdict rejects")
     chance = lambda n: predict_power(
         claimed, truth, n, level=level, statistics=statistics, replicates=replicates
     )

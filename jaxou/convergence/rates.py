@@ -14,7 +14,7 @@ from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
-from .._check import as_float, refuse_unless, require_finite, show_value
+from .._check import as_float, as_number, refuse_unless, require_finite, show_value
 from .._typing import Scalar, ScalarLike
 from ..laws import Gibbs
 from ..linalg import eigh
@@ -37,6 +37,12 @@ class Kramers(eqx.Module):
     barrier: Scalar
     minimum: Float[Array, " d"]
     saddle: Float[Array, " d"]
+
+    def __str__(self) -> str:
+        return (
+            f"rate {show_value(self.rate)} from {show_value(self.minimum)} over the saddle "
+            f"{show_value(self.saddle)}, a barrier of {show_value(self.barrier)}"
+        )
 
 
 def kramers_rate(
@@ -66,7 +72,7 @@ def kramers_rate(
     >>> round(float(found.barrier), 6), round(float(found.rate), 6)
     (0.25, 0.001517)
     """
-    temperature = as_float(temperature, "temperature")
+    temperature = as_number(temperature, "temperature")
     refuse_unless(temperature > 0, f"temperature={show_value(temperature)} must be positive")
     bottom, low, curvatures = _stationary(potential, minimum, "minimum", 0)
     top, high, slopes = _stationary(potential, saddle, "saddle", 1)
@@ -74,7 +80,7 @@ def kramers_rate(
     fall = jnp.abs(slopes[0])
     speed = jnp.sqrt(fall)
     if friction is not None:
-        friction = as_float(friction, "friction")
+        friction = as_number(friction, "friction")
         refuse_unless(friction > 0, f"friction={show_value(friction)} must be positive")
         # (g^2/4 + l)^(1/2) - g/2 without cancellation
         speed = jnp.sqrt(fall) / (jnp.sqrt(friction**2 / 4 + fall) + friction / 2)
@@ -118,7 +124,7 @@ def _polished(potential, point):
 
 
 def mean_first_passage(
-    law: Gibbs, start: ScalarLike, target: ScalarLike, *, gap: ScalarLike = 0.0
+    law: Any, start: ScalarLike, target: ScalarLike, *, gap: ScalarLike = 0.0
 ) -> Scalar:
     """The exact mean time from `start` to `target` on a line, overdamped, by quadrature.
 
@@ -134,15 +140,15 @@ def mean_first_passage(
     >>> round(float(mean_first_passage(bowl, 0.0, 1.0)), 6)
     2.093407
     """
+    if not isinstance(law, Gibbs):
+        raise TypeError(f"law must be an ou.Gibbs law on a line, got {type(law).__name__}")
     if law.dimension != 1:
         raise ValueError(
             f"the mean passage time is computed on a line, this law has dimension {law.dimension}: "
             "use kramers_rate, or particles and escape_times"
         )
-    start, target, gap = (
-        as_float(value, name).reshape(())
-        for value, name in ((start, "start"), (target, "target"), (gap, "gap"))
-    )
+    start, target = as_number(start, "start"), as_number(target, "target")
+    gap = as_number(gap, "gap")
     refuse_unless(gap >= 0, f"gap={show_value(gap)} must be >= 0")
     refuse_unless(start != target, "start and target are the same point")
     return _passage(law, start, target, gap)

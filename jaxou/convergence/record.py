@@ -40,8 +40,7 @@ class Detectable:
 
     `variance`: relative error common to all variances. `shift`: length of a shift of the mean in
     the law's own units. `covariance`: Frobenius norm of an error of the covariance, in those units.
-    `kl`: nats, None where the KL is not available. All are 0 for a law that is one point, whose
-    particles have no freedom.
+    `kl`: nats, None where the KL is not available.
     """
 
     variance: float
@@ -75,7 +74,8 @@ class StageVerdict:
     `p_value` is the family's: how often all tests of all stages together would show a smallest
     p-value like this stage's, were every law right; `family` says how it was found. `own`, `steady`
     and `gibbs` are the particles' distances to their own law, to the steady law of their method and
-    to the Gibbs law of the SDE.
+    to the Gibbs law of the SDE. `detectable` is None where no direction was tested, as for a law
+    that is one point.
     """
 
     name: str
@@ -106,9 +106,9 @@ class Verdict:
     """Whether a run has the law it must have, and how far it is from equilibrium.
 
     `decision` is "consistent" or "rejected" for the family of all tests of all stages together at
-    `level`, or "untested" where no law is known; "consistent" is not "converged". Convergence is
-    `equivalent`: with confidence, KL to the Gibbs law is below `margin` at every stage's end (None
-    without a margin).
+    `level`, or "untested" where no test could be made; "consistent" is not "converged". Convergence
+    is `equivalent`: with confidence, KL to the Gibbs law is below `margin` at every stage's end
+    (None without a margin).
     """
 
     stages: tuple[StageVerdict, ...]

@@ -16,8 +16,7 @@ def resolved_whitener(run: Run, law: Gaussian, rows: np.ndarray) -> Float[np.nda
     """
     values, vectors = np.linalg.eigh(np.asarray(law.covariance, float))
     top = max(values[-1], 0.0)
-    dtype = np.float32 if run.deviations is None else np.asarray(run.deviations).dtype
     scale = np.sqrt(np.asarray(run.moments.variance, float)[rows].max(initial=0.0) + top)
-    noise = SAFETY * scale * np.finfo(dtype).eps
+    noise = SAFETY * scale * np.finfo(run.dtype).eps
     inside = (values > values.size * np.finfo(float).eps * top) & (values > noise**2)
     return (vectors[:, inside] / np.sqrt(values[inside])).T

@@ -199,7 +199,7 @@ def pilot(law, reference, ladder, key, moves):
     work = _first_work(law, reference, points)
     rungs, roots, sizes = [0.0], [], []
     while rungs[-1] < 1:
-        if len(rungs) > RUNGS:
+        if ladder is None and len(rungs) > RUNGS:
             raise ValueError(
                 f"the ladder needs more than {RUNGS} rungs: the reference is too far from the law; "
                 "pass a Gaussian reference= that covers it, or centre= near it"

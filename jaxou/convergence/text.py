@@ -12,7 +12,8 @@ ANSWERS = {
     "consistent": "CONSISTENT: no test found a difference between the particles and the law they "
     "must have.",
     "rejected": "REJECTED: the particles do not have the law they must have.",
-    "untested": "UNTESTED: no law is known that these particles must have.",
+    "untested": "UNTESTED: no law that these particles must have is known, or it leaves nothing to "
+    "test.",
 }
 
 
@@ -45,7 +46,9 @@ def page(verdict: Verdict) -> str:
 def _stage(stage: StageVerdict) -> list[str]:
     head = f"{stage.name}: {stage.decision}"
     if stage.p_value is None:
-        return [f"{head}  ({stage.own.reason})", *_notes(stage)]
+        reasons = [stage.own.reason, *(test.reason for test in stage.tests)]
+        why = next((reason for reason in reasons if reason), "no test could be made")
+        return [f"{head}  ({why})", *_notes(stage)]
     lines = [
         f"{head}  ({stage.particles:,} particles against {stage.law}, "
         f"{stage.rank} of {stage.dimension} directions tested)",

@@ -1,7 +1,6 @@
 """`verdict`: does a run have its own law, and how far is it from the Gibbs law?"""
 
 import dataclasses
-import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from ..stages import AbstractChain
 from .agreement import compare
 from .claims import Claim, claims
 from .distance import CONFIDENCE, divergence, equivalence
+from .pairing import refuse_diverged, require_pair, require_share
 from .plug_in_kl import null_moments
 from .record import Budget, Detectable, Divergence, StageVerdict, Test, Verdict
 from .sample import FEWEST, Sample, sample_of
@@ -22,6 +22,7 @@ from .statistics import (
     MeanChi2,
     MomentsKL,
     TotalVariance,
+    as_statistics,
     evaluate,
     evaluate_moments,
     holm,
@@ -36,8 +37,8 @@ def verdict(
     run: Any,
     process: Any,
     *,
-    level: float = 0.01,
-    margin: float | None = None,
+    level: Any = 0.01,
+    margin: Any = None,
     statistics: Any = None,
 ) -> Verdict:
     """Test a run at every stage's end against the law its particles must have there.
@@ -57,7 +58,8 @@ def verdict(
     moments. Cost per stage O(particles d^2 + d^3); null laws are simulated once per (particles,
     dimension), in seconds, and kept. Pairs are those of at most 20,000 particles.
 
-    Raises `ValueError` for fewer than 100 particles, or particles that are not numbers.
+    Raises `ValueError` for fewer than 100 particles, particles that are not numbers, and a process
+    that the run cannot be of.
 
     >>> import jax, jaxou as ou
     >>> from jaxou.convergence.statistics import MeanChi2
@@ -70,7 +72,8 @@ def verdict(
     ['consistent', 'rejected']
     """
     _check(run, process, level, margin)
-    statistics = standard(pairs=False) if statistics is None else tuple(statistics)
+    margin = None if margin is None else float(margin)
+    statistics = standard(pairs=False) if statistics is None else as_statistics(statistics)
     stages = [
         _examine(run, k, process, claim, statistics)
         for k, claim in enumerate(claims(run.method, process))
@@ -137,20 +140,25 @@ def _examine(run: Run, k: int, process: AbstractChain, claim: Claim, statistics)
         return empty
     scores = np.asarray(normal_scores(np.asarray(run.stage_ends[k]), claim.gibbs))
     found = evaluate(statistics, scores)
-    how = found.family.how
+    if not found.family.tests:
+        return empty._replace(tests=found.tests)
     note = (
         "a rejection here may mean that the stage was too short to reach its Gibbs law, or that "
         "its steps were too large for it: no closed form separates the two. Run it longer, and "
         "with more substeps"
     )
     return empty._replace(
-        rank=scores.shape[1], tests=found.tests, family=found.family.p_value, how=how, notes=(note,)
+        rank=scores.shape[1],
+        tests=found.tests,
+        family=found.family.p_value,
+        how=found.family.how,
+        notes=(note,),
     )
 
 
 def _examine_gaussian(run: Run, k: int, stage: Any, claim: Claim, statistics: tuple) -> _Stage:
     sample, origin = _sample(run, k), np.asarray(run.centres[k])
-    rounding = float(jnp.finfo(_dtype(run)).eps)
+    rounding = float(jnp.finfo(run.dtype).eps)
     own = whitening(claim.own, sample, rounding, origin)
     leak = own.leak(sample)
     found, notes = None, _notes(own)
@@ -166,7 +174,8 @@ def _examine_gaussian(run: Run, k: int, stage: Any, claim: Claim, statistics: tu
             "shape. simulate(..., final=True) keeps them",
         )
     tests = () if found is None else found.tests
-    family, how = (None, "") if found is None else (found.family.p_value, found.family.how)
+    made = found is not None and found.family.tests > 0
+    family, how = (found.family.p_value, found.family.how) if made else (None, "")
     if leak > 0:
         # an exact statement: directions without noise do not move, up to rounding
         p = 0.0 if leak > SAFETY else 1.0
@@ -212,10 +221,6 @@ def _sample(run: Run, k: int) -> Sample:
     return Sample(run.particles, mean, covariance * (1 - 1 / run.particles))
 
 
-def _dtype(run: Run):
-    return jnp.float32 if run.deviations is None else run.deviations.dtype
-
-
 def _null_mean(rank: int, n: int) -> float | None:
     if not 0 < rank < n:
         return None
@@ -246,28 +251,13 @@ def _notes(own: Whitening) -> tuple[str, ...]:
 
 
 def _check(run, process, level, margin):
-    if not isinstance(run, Run):
-        raise TypeError(f"verdict takes the run of ou.simulate, got {type(run).__name__}")
-    if not isinstance(process, AbstractChain):
-        raise TypeError(f"verdict takes a Chain or TwoStage, got {type(process).__name__}")
-    if len(process.stages) != run.centres.shape[0] or process.dimension != run.dimension:
-        raise ValueError(
-            f"the run has {run.centres.shape[0]} stages in dimension {run.dimension}, the "
-            f"process {len(process.stages)} in dimension {process.dimension}: pass the process "
-            "that was run"
-        )
+    require_pair(run, process, "verdict")
     if run.particles < FEWEST:
         raise ValueError(
             f"a verdict on {run.particles} particles would see nothing but gross errors: simulate "
             f"at least {FEWEST}, and more than the dimension ({run.dimension}) to test covariances"
         )
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} must lie in (0, 1): the probability of a false alarm")
+    require_share(level, "level", "the probability of a false alarm")
     if margin is not None and not margin > 0:
         raise ValueError(f"margin={margin} must be positive: a KL in nats, such as 0.05")
-    seen = run.moments.variance if run.deviations is None else run.deviations
-    if not math.isfinite(float(np.abs(np.asarray(seen)).max())):
-        raise ValueError(
-            "the run holds NaN or infinity: the process diverged (a learning rate above "
-            "2 / lambda_max?), or its size is beyond the particles' precision"
-        )
+    refuse_diverged(run.moments.variance if run.deviations is None else run.deviations)

@@ -62,13 +62,13 @@ class Whitening:
         for start in range(0, len(white), BLOCK):
             rows = slice(start, start + BLOCK)
             gaps = deviations[rows] - self.centre[None, :]
-            turned = gaps[:, self.tested] if self.vectors is None else gaps @ self._kept()
+            turned = gaps[:, self.tested] if self.vectors is None else gaps @ self.kept()
             white[rows] = turned / self.spread[None, :]
         return white
 
     def moments(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
         """(mean, covariance over 1/n) of the whitened particles, from their own moments."""
-        basis = self._kept() / self.spread[None, :]
+        basis = self.kept() / self.spread[None, :]
         return (sample.mean - self.centre) @ basis, basis.T @ sample.covariance @ basis
 
     def leak(self, sample: Sample) -> float:
@@ -83,7 +83,8 @@ class Whitening:
     def _basis(self):
         return np.eye(len(self.centre)) if self.vectors is None else self.vectors
 
-    def _kept(self):
+    def kept(self) -> Float[np.ndarray, "d rank"]:
+        """The directions that are tested, as columns."""
         return self._basis()[:, self.tested]
 
 

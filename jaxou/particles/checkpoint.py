@@ -136,13 +136,13 @@ def read(path: Path, run: str) -> dict[str, np.ndarray] | None:
             warnings.warn(
                 f"the checkpoint {path} is damaged (truncated or changed): going on from the one "
                 f"before it, {found}",
-                stacklevel=2,
+                stacklevel=5,  # the line that called simulate
             )
         return arrays
     if there:
         raise ValueError(
-            f"the checkpoint {path} is damaged (truncated or changed), and there is no good one "
-            "before it: delete it to start again"
+            f"the checkpoint {path} is damaged (truncated, changed, or no checkpoint at all), and "
+            "there is no good one before it: give another file, or delete it to start again"
         )
     return None
 

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from .chunks import State, Wanted, result_shapes
+from .chunks import result_shapes
 from .engine import Machine
 from .observe import LEAF
+from .state import State, Wanted
 
 
 def share(count: int) -> tuple[int, int]:

@@ -4,10 +4,15 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._check import is_concrete
 from .methods import AbstractMethod
 from .observe import MomentRecord
+
+SHOWN = 3
+"""Coordinates whose moments a printed run shows."""
 
 
 class Run(eqx.Module):
@@ -25,9 +30,12 @@ class Run(eqx.Module):
     - `final` (particles, d): the particles at the end of the chain, and `stage_ends`
       (stages, particles, d) at the end of every stage.
     - `velocity` (particles, d): theirs at the end, for methods that have one; else None.
+    - `dtype`: the precision that the particles were moved in.
     - `deviations` and `centres`: the same ends as `stage_ends`, measured from each stage's centre.
       They have more digits than their sum when the law is narrow. None for a run that was too
       large to keep them.
+
+    `print` it for its moments at the stages' ends and for what it kept.
 
     >>> import jax, jaxou as ou
     >>> stage = ou.Stage(hessian=2.0, noise=1.0, minimum=1.0, learning_rate=0.1, batch_size=4,
@@ -49,6 +57,7 @@ class Run(eqx.Module):
     centres: Float[Array, "stages d"]
     method: AbstractMethod
     names: tuple[str, ...] = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
 
     @property
     def particles(self) -> int:
@@ -57,6 +66,7 @@ class Run(eqx.Module):
 
     @property
     def dimension(self) -> int:
+        """d, the number of parameters."""
         return self.centres.shape[1]
 
     @property
@@ -78,6 +88,38 @@ class Run(eqx.Module):
                 "simulate(..., final=True) keeps the ends whatever their size"
             )
         return self.deviations
+
+    def __str__(self) -> str:
+        if not is_concrete(self):
+            return repr(self)
+        d = self.dimension
+        lines = [
+            f"{self.particles:,} particles in {d} dimension{'s' * (d > 1)}, moved by "
+            f"{type(self.method).__name__}; at the end of"
+        ]
+        mean, spread = np.asarray(self.moments.mean), np.asarray(self.moments.variance) ** 0.5
+        for k, name in enumerate(self.names):
+            row = int(np.flatnonzero(np.asarray(self.stages) == k)[-1])
+            when = f" (step {float(self.steps[row]):g})" if self.steps.ndim == 1 else ""
+            lines.append(
+                f"  {name}{when}: mean {_first(mean[row])}, standard deviation "
+                f"{_first(spread[row])}"
+            )
+        kept = {
+            "the particles at the stages' ends": self.deviations,
+            "their last velocities": self.velocity,
+            "the paths of the first": self.paths,
+        }
+        words = ["moments", *(name for name, value in kept.items() if value is not None)]
+        if self.paths is not None:
+            words[-1] += f" {self.paths.shape[1]:,}"
+        words += [f'observed["{name}"]' for name in self.observed]
+        return "\n".join([*lines, f"kept, at {len(self.stages)} save points: {', '.join(words)}"])
+
+
+def _first(values: np.ndarray) -> str:
+    """The first few of many numbers, as people write them."""
+    return ", ".join(f"{x:.4g}" for x in values[:SHOWN]) + ", ..." * (len(values) > SHOWN)
 
 
 @jax.jit

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,8 +11,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .._check import as_float, is_concrete
-from ..stages import AbstractChain, PotentialStage, Stage
-from .chunks import SIZES, State, Wanted, cut, run_jobs
+from .arguments import (
+    byte_count,
+    checkpoint_file,
+    one_key,
+    particle_dtype,
+    require_chain,
+    some_devices,
+    whole_number,
+)
+from .chunks import SIZES, cut, run_jobs
 from .engine import Keep, Machine, map_tiles
 from .methods import SGD, AbstractMethod
 from .observe import (
@@ -29,6 +36,7 @@ from .planning import known_stretch, plan_chain, plan_each
 from .processes import gather, share
 from .progress import reporter
 from .run import Run, place
+from .state import State, Wanted
 
 FINAL_LIMIT = 2**30
 """Bytes of particles at the stages' ends up to which a run keeps them by default."""
@@ -43,12 +51,12 @@ def simulate(
     save: Any = 1,
     observe=(),
     each: Any = None,
-    memory: float | int | None = None,
+    memory: Any = None,
     checkpoint: Any = None,
     dtype=None,
     progress: Any = None,
     final: bool | None = None,
-    threads: int | None = None,
+    threads: Any = None,
     devices: Any = None,
 ) -> Run:
     """Independent particles through every stage of a chain, and what was seen of them.
@@ -61,7 +69,7 @@ def simulate(
       coordinate), so equal keys give equal bits for every `memory`, `threads` and `devices`.
     - `method`: `SGD()` (default) and `Exact()` jump between saves with exact kernels, at a cost of
       particles x saves x d^2 whatever the number of steps; `EulerMaruyama`, `Heun`, `BAOAB` and
-      `Diffrax` step, and take any loss (`PotentialStage`).
+      `Diffrax` step, and take any loss (`PotentialStage`); `RealSGD` trains on real examples.
     - `save`: equally spaced save points per stage, one number or one per stage. The last is the
       stage's end.
     - `observe`: observers, one or a tuple: `Moments(...)` (always kept), `Paths(k)`, `Histogram`,
@@ -76,7 +84,8 @@ def simulate(
       deviations from a stage's minimum, so float32 resolves narrow laws.
     - `progress`: None shows a bar on a terminal; True, False, or a function that is called with
       (particles done, particles) after every chunk.
-    - `final`: whether to keep the particles at every stage's end; by default up to 1 GiB of them.
+    - `final`: whether to keep the particles (and their velocities) at every stage's end; by default
+      up to 1 GiB of them.
     - `threads`: calls in flight; by default the number of cores on a CPU, else 2.
     - `devices`: the devices that share the particles, by default all of this process. Several
       processes (`jax.distributed.initialize`) share them too.
@@ -84,6 +93,9 @@ def simulate(
     **Returns** a `Run`. Under `jit`, `vmap` and `grad` it works too, in one call: stepping methods
     have forward derivatives, and reverse ones where the number of steps is not traced (memory:
     about sqrt(steps / 2) states per save).
+
+    Raises `ValueError` or `TypeError` with advice for arguments that cannot be, and for stages that
+    the method cannot follow; particles that stop being numbers are told of in a warning.
 
     >>> import jaxou as ou
     >>> stage = ou.Stage(hessian=[1.0, 2.0], noise=1.0, minimum=[0.0, 1.0], learning_rate=0.1,
@@ -94,9 +106,11 @@ def simulate(
     ((100, 2), (6, 2), [0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
     """
     method = SGD() if method is None else method
-    count, dtype = _check(particles, method, dtype)
+    _require_method(method)
+    count, key = whole_number(particles, "particles"), one_key(key)
+    dtype = particle_dtype(dtype)
     example = process if each is None else _example(process, each, count)
-    _check_process(example)
+    require_chain(example, "simulate")
     saves = _saves(save, example)
     method = method.prepare(example, count)
     for index, (stage, k) in enumerate(zip(example.stages, saves, strict=True)):
@@ -117,9 +131,10 @@ def simulate(
         if each is not None:
             clocks = tuple(clock[:count] for clock in clocks)
         size = len(saves) * count * d * dtype.itemsize
+        ends = size <= FINAL_LIMIT if final is None else bool(final)
         keep = Keep(
-            ends=size <= FINAL_LIMIT if final is None else bool(final),
-            velocity=plan.stages[-1].has_momentum and method.has_velocity and size <= FINAL_LIMIT,
+            ends=ends,
+            velocity=ends and plan.stages[-1].has_momentum and method.has_velocity,
             paths=paths > 0,
             each=each is not None,
             stretch=None if known else known_stretch(example, saves, method),
@@ -127,7 +142,7 @@ def simulate(
         machine = Machine(plan, noises, method, observers, keep)
         wanted = Wanted(count, total, paths)
         if known and is_concrete((plan, noises)):
-            path = None if checkpoint is None else Path(checkpoint)
+            path = None if checkpoint is None else checkpoint_file(checkpoint)
             state = _in_chunks(machine, wanted, memory, path, progress, threads, devices)
         elif checkpoint is not None:
             raise ValueError("checkpoint= is for runs outside jit, vmap and grad")
@@ -167,6 +182,7 @@ def _record(state: State, machine, wanted, process, clocks, centres, saves) -> R
         centres=centres,
         method=machine.method,
         names=tuple(process.names),
+        dtype=machine.chain.start.dtype,
     )
 
 
@@ -196,41 +212,16 @@ def _warn_if_diverged(variance, stages, process):
             f"some particles are no numbers any more from save point {row} on (stage "
             f"{process.names[stages[row]]!r}): the method is unstable there. Use a smaller "
             "learning_rate, more substeps=, or a potential that grows less fast",
-            stacklevel=3,
+            stacklevel=4,  # the line that called simulate
         )
 
 
-def _check(particles, method, dtype):
+def _require_method(method):
     if not isinstance(method, AbstractMethod):
         raise TypeError(
             "method must be one of SGD(), Exact(), EulerMaruyama(...), Heun(...), BAOAB(...), "
             f"Diffrax(...), RealSGD(...), got {method!r}"
         )
-    try:
-        whole = float(particles) == int(particles) and int(particles) >= 1
-    except (TypeError, ValueError):
-        whole = False
-    if not whole:
-        raise ValueError(f"particles={particles!r} must be a whole number of at least 1")
-    dtype = jnp.dtype(jnp.float32 if dtype is None else dtype)
-    if dtype not in (jnp.float32, jnp.float64):
-        raise ValueError(f"dtype must be jnp.float32 or jnp.float64, got {dtype}")
-    if dtype == jnp.float64 and jnp.result_type(float) != jnp.float64:
-        raise ValueError(
-            'dtype=jnp.float64 needs x64: jax.config.update("jax_enable_x64", True) first'
-        )
-    return int(particles), dtype
-
-
-def _check_process(process):
-    if isinstance(process, Stage | PotentialStage):
-        raise ValueError(
-            "simulate needs to know where the particles start: wrap the stage, "
-            "ou.Chain([stage], initial=ou.Gaussian(mean, covariance)). To start at its steady law "
-            "use initial=stage.stationary()"
-        )
-    if not isinstance(process, AbstractChain):
-        raise TypeError(f"simulate takes a Chain or TwoStage, got {type(process).__name__}")
 
 
 def _example(build: Callable, each: Any, count: int):
@@ -259,16 +250,14 @@ def _padded(values, count: int):
 
 
 def _saves(save, process) -> tuple[int, ...]:
-    saves = tuple(save) if isinstance(save, tuple | list) else (save,) * len(process.stages)
+    several = isinstance(save, tuple | list) or np.ndim(save) == 1
+    saves = tuple(save) if several else (save,) * len(process.stages)
     if len(saves) != len(process.stages):
         raise ValueError(
             f"save={save} has {len(saves)} entries for {len(process.stages)} stages: give one "
             "number for all stages or one per stage"
         )
-    for k in saves:
-        if isinstance(k, bool | str) or int(k) != k or k < 1:
-            raise ValueError(f"save={save!r} must hold whole numbers of at least 1")
-    return tuple(int(k) for k in saves)
+    return tuple(whole_number(k, "save") for k in saves)
 
 
 def _observers(observe, process, total, d) -> tuple[tuple, int]:
@@ -289,19 +278,23 @@ def _observers(observe, process, total, d) -> tuple[tuple, int]:
     names = [o.name for o in rest]
     for name in names:
         if names.count(name) > 1 or name in ("moments", "paths"):
-            raise ValueError(f"two observers are called {name!r}: give one of them another name=")
+            raise ValueError(
+                f"two observers are called {name!r}: leave one out, or give it another name="
+            )
     return (Moments(covariance), *rest), paths
 
 
 def _in_chunks(machine, wanted, memory, path, progress, threads, devices) -> State:
     """The run as a host loop over chunks of tiles; sums on the host, in float64."""
-    devices = list(jax.local_devices() if devices is None else devices)
-    mesh = Mesh(np.array(devices), ("particles",)) if len(devices) > 1 else None
+    memory = None if memory is None else byte_count(memory)
+    devices = some_devices(devices)
+    # one device that is not the default one must be named too
+    named = len(devices) > 1 or devices[0] != jax.local_devices()[0]
+    mesh = Mesh(np.array(devices), ("particles",)) if named else None
     if threads is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         threads = max(1, cores or 1) if devices[0].platform == "cpu" and mesh is None else 2
-    if isinstance(threads, bool) or threads < 1:
-        raise ValueError(f"threads={threads} must be at least 1")
+    threads = whole_number(threads, "threads")
     mine = share(wanted.count)
     if path is not None and jax.process_count() > 1:
         path = path.with_name(f"{path.name}.{jax.process_index()}-of-{jax.process_count()}")

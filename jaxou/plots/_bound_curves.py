@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from jaxou.plots._style import COLOURS, THEORY, ArrayLike, Number, axes_or_new
+from jaxou.plots._style import COLOURS, THEORY, ArrayLike, Number, axes_or_new, tighten
 
 _MARKS = ("-", "--", "-.", ":")
 
@@ -69,7 +69,7 @@ def bound_against_n(
         ax.set_ylim(top=top)
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.grid(which="minor", visible=False)
-    ax.set_xlim(x.min(), x.max())
+    tighten(ax.set_xlim, x)
     ax.set_xlabel("number of examples N")
     ax.set_ylabel(label)
     if title:
@@ -128,8 +128,7 @@ def stopping(
     _star(ax, t, y["value"], best_time)
     lowest = np.concatenate(list(y.values()))
     ax.set_ylim(bottom=float(np.min(lowest, initial=0.0, where=np.isfinite(lowest))))
-    positive = t[t > 0] if log_time else t
-    ax.set_xlim(positive.min(), positive.max())
+    tighten(ax.set_xlim, t[t > 0] if log_time else t)
     ax.set_xlabel("fine-tuning stops at step" if clock == "step" else "fine-tuning stops at time s")
     ax.set_ylabel("risk on the target")
     if title:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from jaxou.plots._style import ArrayLike, Number, axes_or_new
+from jaxou.plots._style import COLOURS, ArrayLike, Number, axes_or_new, tighten
 
 _ARROWS = (9, 6)  # at most so many along the learning rates and the batch sizes
 
@@ -56,7 +56,7 @@ def bound_map(
     ax.set_yscale("log")
     ax.grid(visible=False)
     ax.set_facecolor("#EEEEEE")  # where there is no value
-    whole = z.count() == z.size
+    whole = z.count() == z.size and min(z.shape) > 1
     top = _top(z)
     mesh = ax.pcolormesh(
         x, y, z, cmap="viridis_r", shading="gouraud" if whole else "nearest", vmax=top
@@ -89,8 +89,8 @@ def bound_map(
         hatched = {"facecolor": (1, 1, 1, 0.35), "edgecolor": "#555555", "hatch": "///"}
         ax.axvspan(start, high, **hatched, linewidth=0, zorder=2.5, label="SGD unstable")
         ax.axvline(start, color="#555555", linewidth=1.2, zorder=2.6)
-    ax.set_xlim(low, high)
-    ax.set_ylim(y.min(), y.max())
+    tighten(ax.set_xlim, x)
+    tighten(ax.set_ylim, y)
     _plain_ticks(ax.xaxis, x)
     _plain_ticks(ax.yaxis, y)
     ax.set_xlabel("learning rate η")
@@ -180,11 +180,11 @@ def _path(ax: Axes, path: ArrayLike) -> None:
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"path has shape {points.shape}; expected (steps, 2): rate and batch")
     ax.plot(
-        points[:, 0], points[:, 1], color="#D55E00", linewidth=2.2, zorder=3.5, label="tuning",
-        marker="s", markevery=[0], markersize=6, markeredgecolor="black",
+        points[:, 0], points[:, 1], color=COLOURS["finetune"], linewidth=2.2, zorder=3.5,
+        label="tuning", marker="s", markevery=[0], markersize=6, markeredgecolor="black",
     )  # fmt: skip
     if len(points) > 1:
         ax.annotate(
             "", points[-1], points[-2], zorder=3.6,
-            arrowprops={"arrowstyle": "-|>", "color": "#D55E00", "lw": 2.0},
+            arrowprops={"arrowstyle": "-|>", "color": COLOURS["finetune"], "lw": 2.0},
         )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxou.plots._style import COLOURS, THEORY, ArrayLike, Number, axes_or_new
+from jaxou.plots._style import COLOURS, SERIES, THEORY, ArrayLike, Number, axes_or_new
 
 FLOOR = 1e-5
 """Nats: smaller KLs, and estimates below zero, are drawn here."""
@@ -47,9 +47,8 @@ def rate_curves(
     """Gaps against N, both on log axes, and a guide of one slope through the first point."""
     ax = axes_or_new(ax)
     n = np.asarray(sizes, float)
-    colours = [COLOURS[k] for k in ("pretrain", "finetune", "sgd", "accent", "prior")]
     for k, (name, values) in enumerate(gaps.items()):
-        ax.loglog(n, np.asarray(values, float), color=colours[k % len(colours)], label=name)
+        ax.loglog(n, np.asarray(values, float), color=SERIES[k % len(SERIES)], label=name)
     first = max(float(np.asarray(values, float)[0]) for values in gaps.values())
     ax.loglog(n, first * (n / n[0]) ** slope, **THEORY, label=f"slope {slope:g}")
     ax.set_xlabel("number of examples N")
@@ -90,14 +89,13 @@ def dominance_boundary(
     ax = axes_or_new(ax)
     x, y, d = (np.asarray(v, float) for v in (kl_ratio, change, dimension))
     shown = (y > 0) & np.isfinite(y) & (x > 0)
-    colours = [COLOURS[k] for k in ("pretrain", "finetune", "sgd", "accent", "prior")]
     for k, value in enumerate(np.unique(d)):
         rows = shown & (d == value)
         ax.loglog(
             x[rows],
             y[rows],
             ".",
-            color=colours[k % len(colours)],
+            color=SERIES[k % len(SERIES)],
             label=f"d = {value:g}",
             alpha=0.7,
         )
@@ -114,10 +112,9 @@ def dominance_share(
     """Share of problems in which fine-tuning has the larger gap against N_S / N_T."""
     ax = axes_or_new(ax)
     x, y, d = (np.asarray(v, float) for v in (ratios, change, dimension))
-    colours = [COLOURS[k] for k in ("pretrain", "finetune", "sgd", "accent", "prior")]
     for k, value in enumerate(np.unique(d)):
         share = (x[:, None] > y[None, d == value]).mean(axis=1)
-        ax.semilogx(x, share, color=colours[k % len(colours)], label=f"d = {value:g}")
+        ax.semilogx(x, share, color=SERIES[k % len(SERIES)], label=f"d = {value:g}")
     ax.axvline(1.0, color="#777777", linewidth=1.0, linestyle=":")
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel("N_S / N_T")
@@ -156,13 +153,12 @@ def correlations(
 ) -> Axes:
     """Rank correlations (K, 3) = (value, lower, upper) of K predictors, a colour for each set."""
     ax = axes_or_new(ax)
-    colours = [COLOURS[k] for k in ("pretrain", "finetune", "sgd", "accent")]
     place = np.arange(len(names))[::-1].astype(float)
     for k, (label, found) in enumerate(values.items()):
         found = np.asarray(found, float)
         y = place + 0.16 * ((len(values) - 1) / 2 - k)
-        ax.hlines(y, found[:, 1], found[:, 2], color=colours[k % 4], linewidth=2.0)
-        ax.plot(found[:, 0], y, "o", color=colours[k % 4], markersize=5, label=label)
+        ax.hlines(y, found[:, 1], found[:, 2], color=SERIES[k % len(SERIES)], linewidth=2.0)
+        ax.plot(found[:, 0], y, "o", color=SERIES[k % len(SERIES)], markersize=5, label=label)
     ax.axvline(0.0, color="#777777", linewidth=1.0)
     if strength is not None:
         ax.axvline(strength, color=COLOURS["accent"], linewidth=1.2, linestyle=":")

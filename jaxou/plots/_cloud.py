@@ -22,12 +22,13 @@ def cloud(
     mass: tuple[Number, ...] = (0.5, 0.9, 0.99),
     colour: str = COLOURS["finetune"],
     label: str = "particles",
-    theory_label: str = "Gibbs law: 50, 90, 99 %",
+    theory_label: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Points (P, 2) and the ellipses of N(mean (2,), covariance (2, 2)) that hold the given masses.
 
     An ellipse that holds mass p in the plane has squared Mahalanobis radius -2 log(1 - p).
+    `theory_label` is "Gibbs law: " and the masses if None.
 
     >>> from matplotlib.figure import Figure
     >>> ax = Figure().subplots()
@@ -37,6 +38,8 @@ def cloud(
     """
     ax = axes_or_new(ax)
     xy = np.asarray(points)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise ValueError(f"points has shape {xy.shape}; expected (P, 2), such as run.final[:, :2]")
     if xy.shape[0] >= HEXBIN_FROM:
         ax.hexbin(xy[:, 0], xy[:, 1], gridsize=80, bins="log", cmap="Greys", linewidths=0)
     else:
@@ -51,10 +54,27 @@ def cloud(
             label=label,
             rasterized=True,
         )
-    for i, p in enumerate(mass):
-        x, y = ellipse(mean, covariance, -2.0 * math.log1p(-p)).T
-        ax.plot(x, y, **THEORY, label=theory_label if i == 0 else None)
+    contours(ax, mean, covariance, mass, theory_label, "Gibbs law")
     return ax
+
+
+def contours(
+    ax: Axes,
+    mean: ArrayLike,
+    covariance: ArrayLike,
+    mass: tuple[Number, ...],
+    label: str | None,
+    law: str,
+) -> None:
+    """The ellipses that hold the given masses; the label is that of the first, `law` and the masses
+    if None."""
+    for i, p in enumerate(mass):
+        if not 0 < p < 1:
+            raise ValueError(f"mass={mass} must hold shares in (0, 1), such as 0.9")
+        x, y = ellipse(mean, covariance, -2.0 * math.log1p(-p)).T
+        if label is None:
+            label = f"{law}: " + ", ".join(f"{100 * p:g}" for p in mass) + " %"
+        ax.plot(x, y, **THEORY, label=label if i == 0 else None)
 
 
 def ellipse(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxou.plots._cloud import ellipse
-from jaxou.plots._style import COLOURS, THEORY, ArrayLike, Number, axes_or_new
+from jaxou.plots._cloud import contours
+from jaxou.plots._style import COLOURS, ArrayLike, Number, axes_or_new
 
 
 def current(
@@ -40,14 +38,13 @@ def current(
     >>> current(np.zeros(2), np.eye(2), turning, kind="quiver", ax=ax) is ax
     True
     """
+    if kind not in ("stream", "quiver"):
+        raise ValueError(f'kind={kind!r} is neither "stream" nor "quiver"')
     ax = axes_or_new(ax)
     s, r = np.asarray(covariance, dtype=float), np.asarray(antisymmetric, dtype=float)
     w, names = _plane(directions, len(s))
     centre, spread = w.T @ np.asarray(mean, dtype=float), w.T @ s @ w
-    for i, p in enumerate(mass):
-        x, y = ellipse(centre, spread, -2.0 * math.log1p(-p)).T
-        label = "steady law: " + ", ".join(f"{100 * p:g}" for p in mass) + " %"
-        ax.plot(x, y, **THEORY, label=label if i == 0 else None)
+    contours(ax, centre, spread, mass, None, "steady law")
     turn = -(w.T @ r @ w) @ np.linalg.pinv(spread)
     if np.abs(w.T @ r @ w).max() > 1e-12 * np.abs(spread).max():
         half = 3.0 * np.sqrt(np.diag(spread))
@@ -58,10 +55,8 @@ def current(
             speed = np.hypot(u, v)
             width = 0.4 + 1.6 * speed / speed.max()
             ax.streamplot(x, y, u, v, color=colour, linewidth=width, density=0.9, arrowsize=0.9)
-        elif kind == "quiver":
-            ax.quiver(x, y, u, v, color=colour, angles="xy", label="current")
         else:
-            raise ValueError(f'kind={kind!r} is neither "stream" nor "quiver"')
+            ax.quiver(x, y, u, v, color=colour, angles="xy", label="current")
     ax.set_xlabel(names[0])
     ax.set_ylabel(names[1])
     return ax

@@ -45,7 +45,7 @@ def decay(
     if sgd is not None:
         ax.plot(t, _positive(sgd), "s", color=COLOURS["sgd"], markersize=4, label="real SGD runs")
     if floor is not None:
-        low, high = floor if isinstance(floor, tuple) else (0.0, floor)
+        low, high = floor if np.size(floor) == 2 else (0.0, floor)
         shown = [y for line in ax.lines for y in np.atleast_1d(line.get_ydata()) if np.isfinite(y)]
         # a log axis has no zero: the band starts well below everything drawn
         low = low if low > 0 else 0.3 * min([high, *shown])

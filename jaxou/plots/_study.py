@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxou.plots._style import COLOURS, ArrayLike, axes_or_new
+from jaxou.plots._style import COLOURS, SERIES, ArrayLike, axes_or_new
 
 _DASHES = ("-", "--", ":", "-.")
 _WORDS_ABOVE = 6  # ticks of an axis without numbers are turned beyond so many
@@ -157,9 +157,10 @@ def _positions(ax: Axes, values: ArrayLike, scale: str, vertical: bool = False) 
 
 def _edges(centres: np.ndarray, scale: str) -> np.ndarray:
     """Borders between neighbours, half-way on the axis as it is drawn."""
-    if centres.size == 1:
-        return np.array([centres[0] - 0.5, centres[0] + 0.5])
     at = np.log(centres) if scale == "log" else centres
+    if at.size == 1:
+        edges = at[0] + np.array([-0.5, 0.5])
+        return np.exp(edges) if scale == "log" else edges
     middle = (at[1:] + at[:-1]) / 2
     edges = np.concatenate([[2 * at[0] - middle[0]], middle, [2 * at[-1] - middle[-1]]])
     return np.exp(edges) if scale == "log" else edges
@@ -173,8 +174,7 @@ def _shown(values: ArrayLike, scale: str) -> np.ndarray:
 
 def _colours(count: int) -> list[Any]:
     """Distinct colours for a few lines, a ramp for many."""
-    if count <= 5:
-        names = ("pretrain", "finetune", "sgd", "accent", "prior")
-        return [COLOURS[name] for name in names]
+    if count <= len(SERIES):
+        return list(SERIES)
     ramp = matplotlib.colormaps["viridis"]
     return [ramp(0.92 * k / (count - 1)) for k in range(count)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 
 # whatever numpy.asarray takes: jax arrays, numpy arrays, numbers, nested lists of them
@@ -23,6 +24,9 @@ COLOURS = {
     "floor": "#BBBBBB",
     "accent": "#CC79A7",
 }
+
+SERIES = tuple(COLOURS[name] for name in ("pretrain", "finetune", "sgd", "accent", "prior"))
+"""The colours of lines that have none of their own, in turn."""
 
 THEORY = {"color": COLOURS["theory"], "linestyle": "--", "linewidth": 1.4}
 
@@ -71,6 +75,13 @@ def axes_or_new(ax: Axes | None, **subplot: Any) -> Axes:
     from matplotlib import pyplot
 
     return pyplot.subplots(**subplot)[1]
+
+
+def tighten(set_limits: Callable[[float, float], Any], values: ArrayLike) -> None:
+    """Limits at the smallest and the largest value; one alone has room on both sides."""
+    values = np.asarray(values)
+    if values.size and values.min() < values.max():
+        set_limits(values.min(), values.max())
 
 
 def mark_stage_change(ax: Axes, at: Number | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxou.plots._style import COLOURS, Number, axes_or_new
+from jaxou.plots._style import COLOURS, SERIES, Number, axes_or_new
 
 SMALLEST = 1e-16
 """p-values below this are drawn here: their bars would dwarf all others."""
@@ -37,7 +37,6 @@ def verdict(
     count = sum(p is not None for tests in p_values.values() for p in tests.values())
     ax.axvspan(SMALLEST / 10, level / max(count, 1), color=COLOURS["floor"], alpha=0.45, lw=0)
     ax.axvline(level, color=COLOURS["theory"], linestyle="--", linewidth=1.2)
-    shades = [COLOURS["pretrain"], COLOURS["finetune"], COLOURS["sgd"], COLOURS["accent"]]
     offsets = np.linspace(-0.16, 0.16, len(p_values)) if len(p_values) > 1 else [0.0]
     lowest = level / max(count, 1)
     for k, (stage, tests) in enumerate(p_values.items()):
@@ -45,7 +44,7 @@ def verdict(
         rows = np.array([row for row, _ in made], float)
         p = np.clip(np.array([p for _, p in made], float), SMALLEST, 1.0)
         lowest = min([lowest, *p])
-        ax.plot(p, rows + offsets[k], "o", color=shades[k % len(shades)], label=stage, markersize=5)
+        ax.plot(p, rows + offsets[k], "o", color=SERIES[k % len(SERIES)], label=stage, markersize=5)
     ax.set_xscale("log")
     ax.set_xlim(lowest / 3, 1.5)
     ax.set_yticks(range(len(names)), names)

@@ -61,6 +61,30 @@ def test_the_right_model_holds_and_a_wrong_twin_fails(run, stage):
     assert ou.agreement(run, wrong, directions=directions(stage), tolerance=0.2).fails.all()
 
 
+def test_a_process_that_was_not_run_is_refused(run, stage):
+    small = ou.Stage(
+        hessian=1.0, noise=1.0, minimum=np.zeros(2), learning_rate=0.05, batch_size=4, steps=400
+    )
+    other = ou.Chain([small], initial=ou.Gaussian(np.zeros(2), 0.0))
+    with pytest.raises(ValueError, match="1 stages in dimension 6, the process 1 in dimension 2"):
+        ou.agreement(run, other)
+    with pytest.raises(TypeError, match="Wrap the stage"):
+        ou.agreement(run, stage)
+    with pytest.raises(TypeError, match="takes the run of ou.simulate, got float"):
+        ou.agreement(3.0, model(stage))
+    with pytest.raises(ValueError, match="the model itself diverges"):
+        ou.agreement(run, model(stage, learning_rate=20.0))
+    for wrong in (dict(tolerance=0.0), dict(confidence=99)):
+        with pytest.raises(ValueError, match="must (be positive|lie in)"):
+            ou.agreement(run, model(stage), **wrong)
+
+
+def test_a_model_that_does_not_move_has_words_and_no_nan(run, stage):
+    found = ou.agreement(run, model(stage, noise=0.0))
+    assert len(found.ratio) == 0 and "moves in no direction" in str(found)
+    assert "nan" not in str(found) and np.isinf([found.trace, found.frobenius, found.floor]).any()
+
+
 @pytest.mark.parametrize(
     "given, message",
     [

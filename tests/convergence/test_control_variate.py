@@ -125,5 +125,9 @@ def test_refusals_say_what_to_do():
         control_variate(
             chain(0.1), both, particles=1_000, key=jax.random.key(0), approximation=chain(0.1)
         )
+    with pytest.raises(TypeError, match="Wrap the stage"):
+        control_variate(chain(0.1).stages[0], both, particles=1_000, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="particles='a' must be a whole number"):
+        control_variate(chain(0.1), both, particles="a", key=jax.random.key(0))
     with pytest.raises(ValueError, match="too few for 3 controls"):
         control_variate(chain(0.1), both, particles=50, key=jax.random.key(0))

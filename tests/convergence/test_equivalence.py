@@ -46,3 +46,19 @@ def test_draws_needed_is_the_inverse():
     # four times the dimension takes about sixteen times the draws per nat at small margins
     assert 3 < draws_needed(1e-3, 40) / draws_needed(1e-3, 10) < 17
     assert claimable(10, 10) == np.inf
+
+
+@pytest.mark.parametrize(
+    "ask, message",
+    [
+        (lambda: claimable(100, 0), "rank=0 must be a whole number"),
+        (lambda: claimable(100, 2, alpha=99), "alpha=99 must lie in"),
+        (lambda: claimable(100, 2, power=1.0), "power=1.0 must lie in"),
+        (lambda: claimable(100, 2, kl=-1.0), "kl=-1.0 must be at least 0"),
+        (lambda: draws_needed(float("nan"), 2), "margin=nan must be positive"),
+        (lambda: draws_needed(0.0, 2), "margin=0.0 must be positive"),
+    ],
+)
+def test_claims_that_cannot_be_are_refused(ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask()

@@ -110,9 +110,21 @@ def test_censored_exponential_times_have_the_right_rate_and_others_are_seen():
     assert (jnp.abs(curve.survival - truth) < 4.5 * curve.survival_error)[inside].all()
 
 
+def test_what_has_no_rate_is_refused_with_advice():
+    with pytest.raises(TypeError, match="must be an ou.Gibbs law on a line, got Gaussian"):
+        mean_first_passage(ou.Gaussian([0.0], 1.0), 0.0, 1.0)
+    with pytest.raises(ValueError, match="start must be one number"):
+        mean_first_passage(ou.Gibbs(lambda x: x @ x, 1.0), [0.0, 1.0], 1.0)
+    with pytest.raises(ValueError, match="temperature must be one number"):
+        kramers_rate(well, [0.05, 0.1], minimum=[-1.0], saddle=[0.0])
+    with pytest.raises(ValueError, match="alpha=95 must lie in"):
+        summarise([2.0] * 50, [False] * 50).upper_limit(95)
+
+
 def test_no_event_is_an_upper_limit():
     found = summarise([2.0] * 50, [False] * 50)
     assert float(found.rate) == 0 and np.isnan(found.p_value)
+    assert "no escape (50 particles" in str(found) and "below 0.0299573 with" in str(found)
     assert float(found.upper_limit(0.05)) == pytest.approx(-np.log(0.05) / 100, rel=1e-6)
 
 
@@ -149,6 +161,10 @@ def test_overdamped_particles_escape_at_the_exact_rate():
     assert not far.any()
     with pytest.raises(ValueError, match="must not meet"):
         escape_times(run, start=lambda x: x[0] < 0.5, target=lambda x: x[0] > 0.0)
+    with pytest.raises(ValueError, match=r"times has 3 entries for \d+ save points"):
+        escape_times(run, start=lambda x: x[0] < -0.5, target=lambda x: x[0] > 0.5, times=[0, 1, 2])
+    with pytest.raises(ValueError, match="settle=-1.0 must be >= 0"):
+        escape_times(run, start=lambda x: x[0] < -0.5, target=lambda x: x[0] > 0.5, settle=-1.0)
     with pytest.raises(ValueError, match="no particle was ever seen"):
         escape_times(run, start=lambda x: x[0] < -9.0, target=lambda x: x[0] > 0.0)
 

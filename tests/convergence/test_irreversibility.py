@@ -227,6 +227,17 @@ def test_refusals_and_reasons(run):
         irreversibility(3.0)
     with pytest.raises(ValueError, match="there is no stage 'pretrain'"):
         irreversibility(stage(), run=particles, stage="pretrain")
+    with pytest.raises(ValueError, match="no noise, so that its steady law is one point"):
+        irreversibility(stage(noise=0.0))
+    with pytest.raises(ValueError, match="pass the process that was run"):
+        irreversibility(ou.Chain([stage()] * 2, initial=process.initial), run=particles)
+    with pytest.raises(TypeError, match="takes the run of ou.simulate"):
+        irreversibility(stage(), run=3.0)
+    with pytest.raises(TypeError, match="give key=jax.random.key"):
+        irreversibility(process, run=particles, key=0)
+    lost = eqx.tree_at(lambda r: r.paths, particles, particles.paths * jnp.nan)
+    with pytest.raises(ValueError, match="the process diverged"):
+        irreversibility(process, run=lost)
     bare = eqx.tree_at(lambda r: r.paths, particles, None, is_leaf=lambda x: x is None)
     report = irreversibility(process, run=bare)
     assert report.reversal is None and "ou.Paths" in report.no_reversal

@@ -8,7 +8,7 @@ from scipy import stats
 
 import jaxou as ou
 from jaxou.convergence import particles_to_notice, predict_power
-from jaxou.convergence.statistics import MeanChi2, TotalVariance
+from jaxou.convergence.statistics import Covariance, MeanChi2, MomentsKL, TotalVariance
 
 
 @pytest.mark.slow
@@ -54,3 +54,22 @@ def test_refusals():
         predict_power(law, ou.Gaussian(jnp.zeros(3), 1.0), 100)
     with pytest.raises(TypeError, match="Gaussian law"):
         predict_power(law, 3.0, 100)
+    with pytest.raises(TypeError, match="claimed must be a Gaussian law, got float"):
+        predict_power(3.0, law, 100)
+    with pytest.raises(TypeError, match="truth must be a Gaussian law"):
+        particles_to_notice(law, lambda key, n: jnp.zeros((n, 2)))
+    with pytest.raises(ValueError, match="one point"):
+        predict_power(ou.Gaussian(jnp.zeros(2), 0.0), law, 100)
+    for wrong, message in (
+        (dict(level=5), "level=5 must lie in"),
+        (dict(replicates=0), "replicates=0 must be a whole number"),
+        (dict(statistics=()), "holds no statistic"),
+        (dict(statistics="mean"), "such as .MeanChi2"),
+        (dict(key=0), "give key=jax.random.key"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            predict_power(law, law, 100, **wrong)
+    with pytest.raises(ValueError, match="power=2 must lie in"):
+        particles_to_notice(law, ou.Gaussian(jnp.ones(2), 1.0), power=2)
+    with pytest.raises(ValueError, match="no statistic exists for 2 particles in 2 directions"):
+        predict_power(law, law, 2, statistics=(Covariance(), MomentsKL()))

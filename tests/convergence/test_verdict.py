@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxou as ou
+from jaxou.convergence.statistics import MeanChi2, MomentsKL, TotalVariance
 
 
 def process(steps=(60, 43), **changes):
@@ -180,7 +181,61 @@ def test_a_loss_that_is_not_quadratic_is_held_against_its_gibbs_law():
     assert untested.decision == "untested" and "temperature" in str(untested)
 
 
+def test_a_quadratic_stage_before_a_well_keeps_its_own_law():
+    def both(**changes):
+        bowl = ou.Stage(
+            hessian=1.0, noise=1.0, minimum=[1.0], learning_rate=0.1, batch_size=10, steps=30
+        ).replace(**changes)
+        well = ou.PotentialStage(
+            lambda x: jnp.sum((x**2 - 1) ** 2) / 4, dimension=1, noise=ou.Temperature(0.2),
+            learning_rate=0.05, steps=20,
+        )  # fmt: skip
+        return ou.Chain([bowl, well], initial=ou.Gaussian([0.0], 1.0))
+
+    method = ou.EulerMaruyama()
+    run = ou.simulate(both(), particles=5_000, key=jax.random.key(1), method=method)
+    fast = (MeanChi2(), TotalVariance())
+    found = ou.verdict(run, both(), statistics=fast)
+    # twenty steps do not bring the second stage to the Gibbs law of its loss, and it says so
+    assert [stage.decision for stage in found.stages] == ["consistent", "rejected"]
+    assert "integrator's chain after 30 steps" in found.stages[0].law
+    wrong = ou.verdict(run, both(batch_size=10 / 1.2), statistics=fast)
+    assert wrong.stages[0].decision == "rejected"
+
+
+def test_without_a_test_nothing_is_called_consistent(run):
+    still = ou.Stage(
+        hessian=1.0, noise=0.0, minimum=[1.0, 2.0], learning_rate=0.1, batch_size=1, steps=5
+    )
+    chain = ou.Chain([still], initial=ou.Gaussian([1.0, 2.0], 0.0))
+    found = ou.verdict(ou.simulate(chain, particles=200, key=jax.random.key(0)), chain)
+    assert found.decision == "untested" and found.stages[0].detectable is None
+    assert "would have seen" not in str(found) and "no direction has any spread" in str(found)
+    few = ou.simulate(many(110), particles=105, key=jax.random.key(0))
+    found = ou.verdict(few, many(110), statistics=MomentsKL())
+    assert found.decision == "untested" and "needs more than 110 particles" in str(found)
+
+
+def many(d):
+    stage = ou.Stage(
+        hessian=1.0, noise=1.0, minimum=jnp.zeros(d), learning_rate=0.1, batch_size=8, steps=50
+    )
+    return ou.Chain([stage], initial=ou.Gaussian(jnp.zeros(d), 1.0))
+
+
 def test_refusals(run):
+    for wrong in ("mean", (MeanChi2, TotalVariance), 3):
+        with pytest.raises(TypeError, match="takes those of jaxou.convergence.statistics"):
+            ou.verdict(run, process(), statistics=wrong)
+    with pytest.raises(ValueError, match="holds no statistic"):
+        ou.verdict(run, process(), statistics=())
+    with pytest.raises(TypeError, match="Wrap the stage"):
+        ou.verdict(run, process().pretrain)
+    by_itself = lambda value: ou.Chain([process().pretrain.replace(batch_size=value)], law)
+    law = process().initial
+    each = ou.simulate(by_itself, particles=200, key=jax.random.key(0), each=jnp.full(200, 8.0))
+    with pytest.raises(ValueError, match="hyper-parameters of its own"):
+        ou.verdict(each, by_itself(8.0))
     few = ou.simulate(process(), particles=50, key=jax.random.key(0))
     with pytest.raises(ValueError, match="at least 100"):
         ou.verdict(few, process())

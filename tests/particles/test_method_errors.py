@@ -58,8 +58,9 @@ def test_diffrax_refuses_too(key):
     for what in (STATE, SCHEDULE):
         with pytest.raises(ValueError, match="use (SGD|EulerMaruyama)"):
             run(what, method, key)
-    with pytest.raises(ValueError, match="dt=0 must be positive"):
-        ou.Diffrax(diffrax.Heun(), dt=0)
+    for wrong in (dict(dt=0), dict(dt=[0.1, 0.2]), dict(tolerance=-1.0)):
+        with pytest.raises(ValueError, match="must be one positive number"):
+            ou.Diffrax(diffrax.Heun(), **wrong)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,23 @@ def test_diffrax_refuses_too(key):
 def test_wrong_stages(arguments, error, message):
     with pytest.raises(error, match=message):
         stage(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        (dict(substeps="two"), ValueError, "substeps='two' must be a whole number"),
+        (dict(substeps=0), ValueError, "substeps=0 must be a whole number"),
+        (dict(substeps=None), ValueError, "substeps=None must be a whole number"),
+        (dict(step="small"), TypeError, "step must be a number"),
+        (dict(step=-0.1), ValueError, "step=-0.1 must be one positive number"),
+        (dict(substeps=2, step=0.1), ValueError, "not both"),
+    ],
+)
+@pytest.mark.parametrize("method", [ou.EulerMaruyama, ou.Heun])
+def test_step_sizes_are_refused_with_advice(method, arguments, error, message):
+    with pytest.raises(error, match=message):
+        method(**arguments)
 
 
 @pytest.mark.parametrize("friction", [0.0, -1.0, [1.0, 2.0], float("nan")])

@@ -228,14 +228,12 @@ def test_one_dimension_keeps_its_axis(key):
 
 def test_errors_say_what_to_do(process, key):
     stage = process.pretrain
-    with pytest.raises(ValueError, match="wrap the stage"):
+    with pytest.raises(TypeError, match="Wrap the stage"):
         ou.simulate(stage, particles=10, key=key)
     with pytest.raises(ValueError, match="more save points than the stage has steps"):
         ou.simulate(process, particles=10, key=key, save=31)
     with pytest.raises(ValueError, match="entries for 2 stages"):
         ou.simulate(process, particles=10, key=key, save=(1, 2, 3))
-    with pytest.raises(ValueError, match="whole number of at least 1"):
-        ou.simulate(process, particles=0, key=key)
     with pytest.raises(ValueError, match="does not divide"):
         ou.simulate(process, particles=10, key=key, method=ou.EulerMaruyama(step=0.07))
     with pytest.raises(ValueError, match="less than one block"):
@@ -245,3 +243,60 @@ def test_errors_say_what_to_do(process, key):
     with pytest.raises(TypeError, match="diffrax solver"):
         ou.Diffrax("heun")
     jax.jit(lambda h: ou.EulerMaruyama(substeps=h).substeps)(2)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        (dict(particles=0), ValueError, "particles=0 must be a whole number of at least 1"),
+        (dict(particles="a"), ValueError, "particles='a' must be a whole number"),
+        (dict(particles="10"), ValueError, "particles='10' must be a whole number"),
+        (dict(particles=INF), ValueError, "particles=inf must be a whole number"),
+        (dict(particles=True), ValueError, "particles=True must be a whole number"),
+        (dict(key=0), TypeError, r"got 0: give key=jax.random.key\(0\)"),
+        (dict(key=np.zeros(2)), TypeError, r"got float64 of shape \(2,\): give key="),
+        (dict(key=jax.random.split(jax.random.key(0))), ValueError, r"keys of shape \(2,\)"),
+        (dict(save=None), ValueError, "save=None must be a whole number"),
+        (dict(save=NAN), ValueError, "save=nan must be a whole number"),
+        (dict(save=(1, 0.5)), ValueError, "save=0.5 must be a whole number"),
+        (dict(memory="1 GB"), ValueError, "memory='1 GB' must be a number of bytes"),
+        (dict(memory=NAN), ValueError, "memory=nan must be a number of bytes"),
+        (dict(threads=1.5), ValueError, "threads=1.5 must be a whole number"),
+        (dict(threads=0), ValueError, "threads=0 must be a whole number"),
+        (dict(devices=[]), ValueError, r"one or more of jax.devices\(\)"),
+        (dict(devices="cpu"), ValueError, r"one or more of jax.devices\(\)"),
+        (dict(dtype=jnp.int32), ValueError, "jnp.float64, got int32"),
+        (dict(dtype="none at all"), ValueError, "jnp.float64, got 'none at all'"),
+        (dict(checkpoint="."), ValueError, "is a folder: name a file in it"),
+        (dict(observe=(ou.Energy(), ou.Energy())), ValueError, "'energy': leave one out"),
+        (dict(method=ou.EulerMaruyama), TypeError, "method must be one of"),
+    ],
+    ids=str,
+)
+def test_arguments_that_cannot_be_are_refused(arguments, error, message, process, key):
+    with pytest.raises(error, match=message):
+        ou.simulate(process, **(dict(particles=10, key=key) | arguments))
+
+
+def test_old_and_new_keys_are_the_same_and_saves_may_be_an_array(process):
+    new, old = (
+        ou.simulate(process, particles=10.0, key=key, save=saves)
+        for key, saves in ((jax.random.key(3), (1, 2)), (jax.random.PRNGKey(3), np.array([1, 2])))
+    )
+    np.testing.assert_array_equal(new.final, old.final)
+    assert new.steps.tolist() == old.steps.tolist()
+
+
+def test_a_run_says_what_it_is(process, key):
+    run = ou.simulate(process, particles=1_000, key=key, observe=(ou.Paths(3), ou.Energy()))
+    text = str(run)
+    assert "1,000 particles in 2 dimensions, moved by SGD" in text
+    assert "pretrain (step 30): mean " in text and "finetune (step 73)" in text
+    assert 'the paths of the first 3, observed["energy"]' in text
+    assert run.dtype == jnp.float32
+    seen = []
+    jax.eval_shape(lambda r: seen.append(str(r)), run)  # inside jit there are shapes only
+    assert seen[0].startswith("Run(")

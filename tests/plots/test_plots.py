@@ -59,6 +59,15 @@ def test_cloud_contours_hold_the_mass_they_say(ax):
         assert abs(np.mean(inside < radius[0]) - mass) < 4.5 * np.sqrt(mass * (1 - mass) / 20_000)
 
 
+def test_cloud_says_which_masses_its_contours_hold_and_refuses_what_has_none(ax):
+    plots.cloud(np.zeros((3, 2)), [0.0, 0.0], np.eye(2), mass=(0.5, 0.8), ax=ax)
+    assert "Gibbs law: 50, 80 %" in ax.get_legend_handles_labels()[1]
+    with pytest.raises(ValueError, match=r"points has shape \(3, 1\); expected \(P, 2\)"):
+        plots.cloud(np.zeros((3, 1)), [0.0], np.eye(1), ax=ax)
+    with pytest.raises(ValueError, match=r"mass=\(50, 90\) must hold shares"):
+        plots.cloud(np.zeros((3, 2)), [0.0, 0.0], np.eye(2), mass=(50, 90), ax=ax)
+
+
 def test_cloud_of_a_singular_law_is_a_segment(ax):
     plots.cloud(np.zeros((3, 2)), [0.0, 0.0], [[1.0, 0.0], [0.0, 0.0]], ax=ax)
     assert all(np.all(line.get_ydata() == 0) for line in ax.lines)
@@ -113,6 +122,15 @@ def test_bound_map_stars_the_smallest_value_and_hatches_the_unstable(ax):
     assert labelled(ax, "SGD unstable").get_x() == 0.5
     with pytest.raises(ValueError, match="batches, rates"):
         plots.bound_map(rates, batches, values.T, ax=ax)
+
+
+@pytest.mark.parametrize("rates, batches", [([0.1], [1, 8, 64]), ([0.1, 0.2], [8]), ([0.1], [8])])
+def test_bound_map_of_one_row_or_one_cell(ax, rates, batches):
+    values = np.arange(1.0, 1.0 + len(rates) * len(batches)).reshape(len(batches), len(rates))
+    plots.bound_map(rates, batches, values, downhill=True, ax=ax)
+    star = labelled(ax, "lowest here: 1")
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (rates[0], batches[0])
+    ax.figure.canvas.draw()
 
 
 def test_spectra_leave_out_zeros(ax):

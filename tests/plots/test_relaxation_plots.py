@@ -97,7 +97,7 @@ def test_current_as_streams_or_none_at_all(ax):
     with pytest.raises(ValueError, match="two of 0..1"):
         plots.current([0.0, 0.0], np.eye(2), r, directions=(0, 5), ax=ax)
     with pytest.raises(ValueError, match="stream"):
-        plots.current([0.0, 0.0], np.eye(2), r, kind="arrows", ax=ax)
+        plots.current([0.0, 0.0], np.eye(2), 0 * r, kind="arrows", ax=ax)
 
 
 def test_verdict_draws_every_p_value_where_it_is(ax):

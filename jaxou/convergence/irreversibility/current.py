@@ -13,6 +13,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..._check import refuse_unless
 from ..._typing import Scalar
 from ...laws import Gaussian
 from ...linalg import pinv, svd
@@ -58,8 +59,8 @@ class SteadyCurrent(eqx.Module):
 def steady_current(stage: Stage) -> SteadyCurrent:
     """The current of a stage with constant hyper-parameters and no momentum. Cost O(d^3).
 
-    Raises `ValueError` with advice where there is no steady law, with momentum (its entropy
-    production needs velocity reversal) or with a schedule.
+    Raises `ValueError` with advice where there is no steady law or no noise, with momentum (its
+    entropy production needs velocity reversal) or with a schedule.
 
     >>> stage = Stage(hessian=[[2.0, 0.6], [0.6, 1.0]], noise=[[1.0, -0.4], [-0.4, 0.5]],
     ...               minimum=0.0, learning_rate=0.1, batch_size=8, steps=1)
@@ -68,6 +69,11 @@ def steady_current(stage: Stage) -> SteadyCurrent:
     (0.001458333333, 0.480392157)
     """
     measures = stage.irreversibility()
+    refuse_unless(
+        measures.temperature > 0,
+        "this stage has no noise, so that its steady law is one point and nothing flows: give "
+        "noise= or langevin_temperature=",
+    )
     return _current(stage, stage.gibbs(), measures)
 
 

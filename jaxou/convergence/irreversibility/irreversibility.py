@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...particles.run import Run
+from ...particles.arguments import one_key
 from ...stages import AbstractChain, PotentialStage, Stage
+from ..pairing import require_pair, require_run
 from .current import SteadyCurrent, steady_current
 from .reversal import Reversal, reversal
 
@@ -88,7 +89,8 @@ def irreversibility(
     production over the lag between save points. A short lag shows more of the production, a lag
     near 1 / curvature more of the current.
 
-    Raises `ValueError` with advice for momentum, schedules, and where there is no steady law.
+    Raises `ValueError` with advice for momentum, schedules, no noise at all, where there is no
+    steady law, and for a run that is none of the process.
     Cost O(d^3), and O(saves k d^2) for the run.
 
     >>> from jaxou import Stage
@@ -109,11 +111,14 @@ def irreversibility(
             "irreversibility needs a quadratic loss, whose steady law is known: use ou.Stage with "
             "the loss's Hessian at its minimum"
         )
-    current = steady_current(one)
     seen: Any = "no run was given"
+    if run is not None and chain is not None:
+        require_pair(run, chain, "irreversibility")
+    current = steady_current(one)
     if run is not None:
-        which = _which(run, stage if chain is None else chain.index(stage), one)
-        seen = reversal(one, run, which, chain, jax.random.key(0) if key is None else key)
+        which = _which(run, stage, one) if chain is None else chain.index(stage)
+        key = jax.random.key(0) if key is None else one_key(key)
+        seen = reversal(one, run, which, chain, key)
     production = float(current.entropy_production)
     return IrreversibilityReport(
         case=_case(current),
@@ -127,8 +132,8 @@ def irreversibility(
 
 
 def _which(run, stage, one) -> int:
-    if not isinstance(run, Run):
-        raise TypeError(f"run must be the result of ou.simulate, got {type(run).__name__}")
+    """The position of a lone stage in a run."""
+    require_run(run, "irreversibility")
     if isinstance(stage, str):
         if stage not in run.names:
             raise ValueError(f"there is no stage {stage!r} in the run; its stages are {run.names}")

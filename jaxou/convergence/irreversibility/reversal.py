@@ -10,13 +10,14 @@ import numpy as np
 from ...laws import Gaussian
 from ...particles.run import Run
 from ...stages import AbstractChain, Stage
-from ..relaxation import clock_of
+from ..pairing import refuse_diverged
+from ..relaxation import clock_of, stage_rows
 from ..relaxation.lines import walk
 from ..relaxation.modes import modes_of
 from ..resolved import resolved_whitener
+from ..sample import FEWEST
 from .pairs import pair_divergence, reversal_divergence
 
-FEWEST = 100
 FLIPS = 999
 ENTRIES = 2**24
 """Numbers (particles x pairs of coordinates) up to which sign flips are drawn."""
@@ -73,8 +74,7 @@ def reversal(stage: Stage, run: Run, which: int, process: AbstractChain | None, 
     count, d = run.paths.shape[1:]
     if count < FEWEST:
         return f"only {count} paths were kept, {FEWEST} are needed: observe=ou.Paths(10_000)"
-    if run.times.ndim != 1:
-        return "every particle had hyper-parameters of its own (each=)"
+    refuse_diverged(run.paths)
     clock = clock_of(run.method)
     try:
         steady = clock.steady(stage)
@@ -82,8 +82,8 @@ def reversal(stage: Stage, run: Run, which: int, process: AbstractChain | None, 
         return str(error)
     if steady.dimension != d:
         return "the method gives particles a velocity, which reverses with time"
-    rows = _rows(run, which)
-    stretches = _stretches(clock, stage, run, rows)
+    rows = stage_rows(run, which)
+    stretches = clock.stretches(stage, run, rows)
     white = resolved_whitener(run, steady, rows)
     r = white.shape[0]
     if r < 2:
@@ -130,20 +130,6 @@ def reversal(stage: Stage, run: Run, which: int, process: AbstractChain | None, 
         production_error=float(divergence.standard_error) / lag,
         production_exact=float(reversal_divergence(jnp.asarray(found.exact_lag))) / lag,
     )
-
-
-def _rows(run: Run, which: int) -> np.ndarray:
-    rows = np.flatnonzero(np.asarray(run.stages) == which)
-    return rows if which == 0 else np.concatenate([[rows[0] - 1], rows])
-
-
-def _stretches(clock, stage, run, rows) -> np.ndarray:
-    """The clock's time at each row since the stage's start."""
-    values = np.asarray(run.steps if clock.method.chain == "sgd" else run.times, float)[rows]
-    values = values - values[0]
-    if clock.method.chain == "integrator":
-        return np.round(values / float(clock.size(stage)))
-    return values
 
 
 def _seen(run: Run, row: int) -> Gaussian:

@@ -4,6 +4,7 @@ from .clock import CHAIN as CHAIN
 from .clock import SDE as SDE
 from .clock import Clock as Clock
 from .clock import clock_of as clock_of
+from .clock import stage_rows as stage_rows
 from .directions import Direction as Direction
 from .fit import Fit as Fit
 from .lines import Line as Line

@@ -4,10 +4,12 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from ...kernels import AffineGaussianKernel
 from ...laws import Gaussian
 from ...particles.methods import SGD, AbstractStepper, Exact
+from ...particles.run import Run
 from ...stages import AbstractChain, Stage
 
 
@@ -45,6 +47,13 @@ class Clock(eqx.Module):
             return stage.flow(stretch)
         return self.method.one_step(stage).power(stretch)
 
+    def stretches(self, stage: Stage, run: Run, rows: np.ndarray) -> np.ndarray:
+        """The clock's time at some rows of a run since the first of them."""
+        values = since_start(run.steps if self.method.chain == "sgd" else run.times, rows)
+        if self.method.chain == "integrator":
+            return np.round(values / float(self.size(stage)))
+        return values
+
     def enter(self, process: AbstractChain, k: int) -> Gaussian:
         """The law of the state with which stage k starts."""
         law = process.initial
@@ -70,6 +79,18 @@ class Clock(eqx.Module):
 def clock_of(method: Any) -> Clock:
     """The clock of a simulation method; that of a solver of the SDE is the SDE's own."""
     return Clock(Exact() if method.chain == "sde" else method)
+
+
+def stage_rows(run: Run, k: int) -> np.ndarray:
+    """The rows of stage k of a run, the last one of the stage before as its start."""
+    rows = np.flatnonzero(np.asarray(run.stages) == k)
+    return rows if k == 0 else np.concatenate([[rows[0] - 1], rows])
+
+
+def since_start(values: Any, rows: np.ndarray) -> np.ndarray:
+    """Times or steps of a run at some rows, counted from the first of them."""
+    seen = np.asarray(values, float)[rows]
+    return seen - seen[0]
 
 
 CHAIN, SDE = Clock(SGD()), Clock(Exact())

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from ..._typing import Scalar
 from ...laws import Gaussian
 from ...linalg import Dense, pinv
+from ...particles.methods.method import position_law
 from ...stages import Stage
 from .clock import Clock
 
@@ -44,26 +45,18 @@ class Line(eqx.Module):
     excess_energy: Float[Array, " points"]
 
 
-def marginal(law: Gaussian, dimension: int) -> Gaussian:
-    """The law of the first `dimension` coordinates."""
-    if law.dimension == dimension:
-        return law
-    block = Dense(law.covariance[:dimension, :dimension], check=False)
-    return Gaussian(law.mean[:dimension], block, status=law.status, check=False)
-
-
 @eqx.filter_jit
 def line(clock: Clock, stage: Stage, start: Gaussian, target: Gaussian, stretches) -> tuple:
     """(kl, state kl, w2, energy, excess energy) after each stretch of the stage, each (K,).
 
     `start` and `target` are laws of the state. Cost O(K d^3) dense, O(K d) diagonal.
     """
-    rest = marginal(target, stage.dimension)
+    rest = position_law(target, stage.dimension)
     resting = stage.excess_loss(rest)
 
     def one(stretch):
         state = clock.kernel(stage, stretch)(start)
-        law = marginal(state, stage.dimension)
+        law = position_law(state, stage.dimension)
         kl = law.kl(rest)
         whole = kl if state is law else state.kl(target)
         energy = stage.excess_loss(law)

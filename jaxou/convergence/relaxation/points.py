@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...laws import Gaussian
+from ...particles.methods.method import position_law
 from ...particles.run import Run
 from ...stages import AbstractChain
 from ..resolved import resolved_whitener
 from . import sampling
-from .clock import Clock, clock_of
+from .clock import Clock, clock_of, since_start, stage_rows
 from .fit import Fit, fit_slope
-from .lines import marginal, moments, walk
+from .lines import moments, walk
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,11 @@ def points(process: AbstractChain, k: int, run: Run) -> Points | str:
             return "the run kept no covariances: simulate(..., observe=ou.Moments(covariance=True))"
     except ValueError as error:
         return str(error)
-    rows = _rows(run, k)
-    times = _since_start(run.times, rows)
-    steps = _since_start(run.steps, rows)
-    stretches = {"sgd": steps, "sde": times}.get(clock.method.chain)
-    if stretches is None:
-        stretches = np.round(times / float(clock.size(stage)))
+    rows = stage_rows(run, k)
+    steps, times = (since_start(values, rows) for values in (run.steps, run.times))
+    stretches = clock.stretches(stage, run, rows)
     means, covariances, matrices = _laws(clock, stage, start, stretches)
-    rest, n = marginal(steady, d), run.particles
+    rest, n = position_law(steady, d), run.particles
     white = resolved_whitener(run, rest, rows)
     rank = white.shape[0]
     if rank == 0:
@@ -129,17 +127,6 @@ def points(process: AbstractChain, k: int, run: Run) -> Points | str:
         fit=None if isinstance(fit, str) else fit,
         no_fit=fit if isinstance(fit, str) else "",
     )
-
-
-def _rows(run: Run, k: int) -> np.ndarray:
-    """A stage's rows, the last one of the stage before as its start."""
-    rows = np.flatnonzero(np.asarray(run.stages) == k)
-    return rows if k == 0 else np.concatenate([[rows[0] - 1], rows])
-
-
-def _since_start(clock, rows: np.ndarray) -> np.ndarray:
-    values = np.asarray(clock, float)
-    return values[rows] - values[rows[0]]
 
 
 def _compare(laws, seen, n, rest, white, stage) -> list:

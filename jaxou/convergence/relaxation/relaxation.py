@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import equinox as eqx
@@ -10,11 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._check import as_float
-from ...particles.run import Run
-from ...stages import AbstractChain, PotentialStage, Stage
+from ...particles.arguments import require_chain, whole_number
+from ...particles.methods.grid import flow_times
+from ...particles.methods.method import position_law
+from ...stages import PotentialStage, Stage
+from ..pairing import refuse_diverged, require_pair, require_share
 from .clock import CHAIN, SDE, Clock
 from .directions import Direction, directions
-from .lines import Line, line, marginal, reach
+from .lines import Line, line, reach
 from .points import Points, points
 from .rates import Rates, rates
 
@@ -133,7 +137,9 @@ def relaxation(
     the positions. A schedule has no steady law of its own: lines are towards the one that
     its last step's hyper-parameters belong to, and there is no time to a tolerance.
 
-    Cost O(points d^3) per stage dense, O(points d) diagonal, whatever the number of steps.
+    Cost O(points d^3) per stage dense, O(points d) diagonal, whatever the number of steps. Raises
+    `ValueError` or `TypeError` with advice for a process without exact lines, and for a run that
+    cannot be of it.
 
     >>> from jaxou import Chain, Gaussian, Stage
     >>> stage = Stage(hessian=[1.0, 0.5], noise=1.0, minimum=0.0, learning_rate=0.1, batch_size=10,
@@ -169,7 +175,7 @@ def _stage(process, k: int, stage: Stage, times, tolerance: float, found, reason
     constant = stage.at_step(stage.schedule_length - 1) if stage.scheduled else stage
     position = process.position(starts[0])
     rests = [_steady(clock, stage)[0] for clock in (CHAIN, SDE)]
-    rests = [None if law is None else marginal(law, stage.dimension) for law in rests]
+    rests = [None if law is None else position_law(law, stage.dimension) for law in rests]
     end = process.position(CHAIN.kernel(stage, stage.steps)(starts[0]))
     worst: tuple[Direction, ...] = ()
     if not chain.final_kl <= tolerance and bool(jnp.isfinite(end.mean).all()):
@@ -219,12 +225,11 @@ def _steady(clock: Clock, stage: Stage):
 
 def _grids(stage: Stage, times):
     """((steps, times) of the chain, (steps, times) of the SDE)."""
-    if isinstance(times, int) and not isinstance(times, bool):
-        if times < 1:
-            raise ValueError(f"times={times} must be at least 1: the points per stage")
+    if isinstance(times, Integral) and not isinstance(times, bool):
+        times = whole_number(times, "times")
         j = jnp.arange(times + 1, dtype=stage.steps.dtype)
         steps = jnp.unique(jnp.floor((j * stage.steps + 0.5) / times))
-        flow = _flow(stage, steps)
+        flow = flow_times(stage, steps)
         return (steps, flow), (steps, flow)
     flow = jnp.atleast_1d(as_float(times, "times"))
     if flow.ndim != 1 or not bool(jnp.all(jnp.isfinite(flow) & (flow >= 0))):
@@ -240,19 +245,8 @@ def _grids(stage: Stage, times):
     return (steps, steps * stage.learning_rate), (flow / stage.learning_rate, flow)
 
 
-def _flow(stage: Stage, steps):
-    if not stage.scheduled:
-        return steps * stage.learning_rate
-    passed = jnp.concatenate([jnp.zeros(1, steps.dtype), jnp.cumsum(stage.learning_rate)])
-    return passed[steps.astype(jnp.int32)]
-
-
 def _check(process, run, tolerance, level):
-    if not isinstance(process, AbstractChain):
-        raise TypeError(
-            f"relaxation takes a Chain or TwoStage, got {type(process).__name__}: a lone stage "
-            "does not say where it starts, ou.Chain([stage], initial=ou.Gaussian(mean, covariance))"
-        )
+    require_chain(process, "relaxation")
     for name, stage in zip(process.names, process.stages, strict=True):
         if isinstance(stage, PotentialStage):
             raise ValueError(
@@ -262,22 +256,10 @@ def _check(process, run, tolerance, level):
             )
     if not (np.ndim(tolerance) == 0 and float(tolerance) > 0):
         raise ValueError(f"tolerance={tolerance} must be positive: a KL in nats, such as 0.01")
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} must lie in (0, 1): the probability of a false alarm")
-    if run is None:
-        return
-    if not isinstance(run, Run):
-        raise TypeError(f"run must be the result of ou.simulate, got {type(run).__name__}")
-    if run.centres.shape != (len(process.stages), process.dimension):
-        raise ValueError(
-            f"the run has {run.centres.shape[0]} stages in dimension {run.dimension}, the process "
-            f"{len(process.stages)} in dimension {process.dimension}: pass the process that was run"
-        )
-    if run.times.ndim != 1:
-        raise ValueError(
-            "the run gave every particle hyper-parameters of its own (each=): there is no common "
-            "line; pass a run of one process"
-        )
+    require_share(level, "level", "the probability of a false alarm")
+    if run is not None:
+        require_pair(run, process, "relaxation")
+        refuse_diverged(run.moments.variance)
 
 
 def _plain(value):

@@ -65,7 +65,7 @@ def _path(path: Path, unit: str) -> str:
 
 
 def why_not(stage: StageRelaxation) -> list[str]:
-    """Why a stage is not at rest at its end, direction by direction; empty if it is."""
+    """Whether a stage is at rest at its end; if not, why, direction by direction."""
     if stage.reached():
         return [f"at rest: KL is below {stage.tolerance:g} nats at the end"]
     kl = stage.chain.final_kl

@@ -1,5 +1,6 @@
 """Statistics of whitened draws with known null laws, one file per member."""
 
+from .base import as_statistics as as_statistics
 from .bures import BuresW2 as BuresW2
 from .covariance import Covariance as Covariance
 from .edges import ExtremeEigenvalues as ExtremeEigenvalues

@@ -7,6 +7,7 @@ over pairs of rows (`pairs.py`).
 """
 
 import abc
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,6 +79,28 @@ class AbstractSum(AbstractStatistic):
     @abc.abstractmethod
     def finish(self, summary: Any, n: Scalar) -> tuple[Scalar, Scalar]:
         """(value, its standard error) from the sums over all n rows."""
+
+
+def as_statistics(statistics: Any) -> tuple[AbstractStatistic, ...]:
+    """One statistic or several as a tuple; refused if there is none, or something else among them.
+
+    >>> as_statistics("mean")
+    Traceback (most recent call last):
+    ...
+    TypeError: statistics takes those of jaxou.convergence.statistics, such as (MeanChi2(),
+    Covariance()), got 'mean'
+    """
+    several = isinstance(statistics, Iterable) and not isinstance(statistics, str)
+    found = tuple(statistics) if several else (statistics,)
+    for each in found:
+        if not isinstance(each, AbstractStatistic):
+            raise TypeError(
+                "statistics takes those of jaxou.convergence.statistics, such as (MeanChi2(), "
+                f"Covariance()), got {each!r}"
+            )
+    if not found:
+        raise ValueError("statistics holds no statistic: give at least one, or None for all")
+    return found
 
 
 def masked(block: Block, live: Live) -> Block:

@@ -33,6 +33,10 @@ class Covariance(AbstractMoments):
     name: ClassVar[str] = "covariance"
     question: ClassVar[str] = "is every variance and correlation right?"
 
+    def fewest(self, r):
+        # Bartlett's decomposition needs a regular covariance
+        return r + 1 if r <= BARTLETT else 2
+
     def finish(self, summary, n):
         nu = n - 1
         s = summary.covariance(n) * (n / nu)

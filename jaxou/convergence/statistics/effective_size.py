@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..._check import as_float
+from ..._check import as_float, refuse_unless, require_finite, show_value
 from ..._typing import ScalarLike
 
 
@@ -40,6 +40,7 @@ def effective_size(series: Float[Array, "n r"]) -> EffectiveSize:
     series = as_float(series, "series")
     if series.ndim != 2 or series.shape[0] < 8:
         raise ValueError(f"series must have shape (n >= 8, r), got {series.shape}")
+    require_finite(series, "series")
     n = series.shape[0]
     z = series - jnp.mean(series, axis=0)[None, :]
     square = z**2 - jnp.mean(z**2, axis=0)[None, :]
@@ -66,7 +67,8 @@ def linear_factor(rho: ScalarLike):
     >>> round(float(linear_factor(0.9)), 4)
     0.0526
     """
-    rho = as_float(rho)
+    rho = as_float(rho, "rho")
+    refuse_unless(jnp.abs(rho) < 1, f"rho={show_value(rho)} must lie in (-1, 1)")
     return (1 - rho) / (1 + rho)
 
 

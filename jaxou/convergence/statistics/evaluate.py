@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._check import as_float
-from .base import AbstractSum
+from .base import AbstractSum, as_statistics
 from .family import Family, min_p
 from .moments import Moments, moments_of, own_root
 from .pair_sums import strata
@@ -98,7 +98,7 @@ def evaluate(
     >>> found["mean"].statistic, found.family.p_value
     (0.0, 1.0)
     """
-    statistics = tuple(statistics)
+    statistics = as_statistics(statistics)
     z = _checked(z, block)
     n, r = z.shape
     able = tuple(s for s in statistics if not _reason(s, n, r, fitted))

@@ -5,9 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._check import as_float
 from ..._typing import Scalar
-from ..null_laws import chi2_tail
 from .moments import AbstractMoments
 from .noncentral import Smallest, smallest_noncentrality
 from .nulls import Chi2
@@ -50,4 +48,4 @@ def mean_chi2(whitened: Float[Array, "n rank"]) -> tuple[Scalar, Scalar]:
     """
     n, rank = whitened.shape
     statistic = n * jnp.sum(jnp.mean(whitened, axis=0) ** 2)
-    return statistic, chi2_tail(statistic, as_float(rank))
+    return statistic, MeanChi2().null(n, rank).p_value(statistic)

@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.special import gammainc, ndtr, ndtri
 from jaxtyping import Array, Float
 
-from ..._check import as_float
+from ..._check import as_float, show_value
 from ..._typing import Scalar, ScalarLike
 from ..null_laws import LARGE, bisect, chi2_quantile, chi2_tail, kolmogorov_tail
 
@@ -69,9 +69,8 @@ class Chi2(AbstractNull):
 
     @staticmethod
     def exact(degrees: ScalarLike, sides: str = "upper") -> "Chi2":
-        degrees = as_float(degrees)
-        text = f"chi2({float(degrees):g})"
-        return Chi2(as_float(1.0), degrees, as_float(0.0), text, "exact", sides)
+        text = f"chi2({show_value(degrees)})"
+        return Chi2(as_float(1.0), as_float(degrees), as_float(0.0), text, "exact", sides)
 
     @staticmethod
     def matched(

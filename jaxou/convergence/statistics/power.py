@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ...particles.arguments import one_key
+from ..pairing import require_share
+from .base import as_statistics
 from .values import values
 
 
@@ -41,16 +44,15 @@ def power(
     >>> bool(found.rejected[0] > 0.95)
     True
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} must lie in (0, 1)")
-    statistics = tuple(statistics)
+    require_share(level, "level", "the probability of a false alarm")
+    statistics = as_statistics(statistics)
     nulls = [s.null(n, r, fitted) for s in statistics]
 
     @eqx.filter_jit
     def run(keys):
         return lax.map(lambda k: values(statistics, sampler(k), fitted)[0], keys)
 
-    found = run(jax.random.split(key, replicates))
+    found = run(jax.random.split(one_key(key), replicates))
     p = jnp.stack([lax.map(law.p_value, found[:, i]) for i, law in enumerate(nulls)])
     share = jnp.mean((p <= level).astype(found.dtype), axis=1)
     # Agresti and Coull's centre keeps the error honest at 0 and 1

@@ -8,9 +8,7 @@ import numpy as np
 from jax.scipy.special import gammainc
 from jaxtyping import Array, Float
 
-from ..._check import as_float
 from ..._typing import Scalar
-from ..null_laws import kolmogorov_tail
 from .base import AbstractSum
 from .grid import below_edges, counts_on_grid
 from .nulls import Kolmogorov
@@ -77,7 +75,7 @@ def _score(squares, r: int):
 def mahalanobis_ks(whitened: Float[Array, "n rank"]) -> tuple[Scalar, Scalar]:
     """(KS distance of |z|^2 from chi-square_rank, p-value): sees wrong shapes as well as scales.
 
-    Null law: (sqrt(n) + 0.12 + 0.11 / sqrt(n)) D is Kolmogorov's (Stephens 1970). Sorts the draws.
+    Null law: `MahalanobisKS`'s, Kolmogorov's with Stephens' correction. Sorts the draws.
 
     >>> import jax
     >>> z = jax.random.normal(jax.random.key(0), (1000, 2))
@@ -89,5 +87,4 @@ def mahalanobis_ks(whitened: Float[Array, "n rank"]) -> tuple[Scalar, Scalar]:
     below = gammainc(rank / 2, squares / 2)
     index = jnp.arange(n, dtype=below.dtype)
     distance = jnp.max(jnp.maximum((index + 1) / n - below, below - index / n))
-    root = jnp.sqrt(as_float(n))
-    return distance, kolmogorov_tail((root + 0.12 + 0.11 / root) * distance)
+    return distance, Kolmogorov(n).p_value(distance)

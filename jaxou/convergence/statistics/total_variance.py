@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ..._check import as_float
 from ..._typing import Scalar
-from ..null_laws import chi2_quantile, chi2_tail
+from ..null_laws import chi2_quantile
 from .moments import AbstractMoments
 from .noncentral import Smallest
 from .nulls import Chi2
@@ -61,5 +61,4 @@ def energy_chi2(whitened: Float[Array, "n rank"]) -> tuple[Scalar, Scalar]:
     """
     n, rank = whitened.shape
     statistic = jnp.sum(whitened**2)
-    upper = chi2_tail(statistic, as_float(float(n * rank)))
-    return statistic, jnp.minimum(1.0, 2 * jnp.minimum(upper, 1 - upper))
+    return statistic, TotalVariance().null(n, rank).p_value(statistic)

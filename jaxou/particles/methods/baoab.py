@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._check import as_float, is_concrete
 from ..._typing import ScalarLike
 from ...kernels import AffineGaussianKernel
 from ...laws import Gaussian
 from ...linalg import Dense, General
+from ..arguments import positive_number
 from .dynamics import Dynamics, dynamics
 from .stepper import AbstractStepper, AbstractSteps, read_step
 
@@ -63,9 +63,7 @@ class BAOAB(AbstractStepper):
     def __init__(
         self, friction: ScalarLike, substeps: ScalarLike = 1, *, step: ScalarLike | None = None
     ):
-        self.friction = as_float(friction, "friction")
-        if self.friction.ndim != 0 or (is_concrete(self.friction) and not self.friction > 0):
-            raise ValueError(f"friction={friction} must be one positive number")
+        self.friction = positive_number(friction, "friction")
         self.substeps, self.step = read_step(substeps, step)
 
     @property

@@ -1,4 +1,4 @@
-"""Any stochastic solver of diffrax on the stage's linear SDE."""
+"""Any stochastic solver of diffrax on the stage's SDE, of a quadratic loss or any other."""
 
 from typing import Any, ClassVar
 
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
-from ..._check import as_float, is_concrete
 from ..._typing import ScalarLike
+from ..arguments import positive_number
 from .dynamics import Dynamics, dynamics
 from .grid import flow_grid
 from .method import AbstractMethod, cast
@@ -29,8 +29,8 @@ class Solves(eqx.Module):
 class Diffrax(AbstractMethod):
     """Solves the stage's SDE with a diffrax solver, one Brownian path per particle.
 
-    `dt` is the step in flow time (the learning rate by default). `tolerance` > 0 draws the path
-    from a `VirtualBrownianTree`; without it each step draws its own increment
+    `dt` is the step in flow time (the learning rate by default). `tolerance`, a positive number,
+    draws the path from a `VirtualBrownianTree`; without it each step draws its own increment
     (`UnsafeBrownianPath`), which is faster. The noise is additive, so Ito and Stratonovich solvers
     agree. Slower than `EulerMaruyama` for the same scheme: use it for other schemes and as a
     second opinion. Particles are compared with the SDE's law; a step bias shows as a difference.
@@ -50,11 +50,11 @@ class Diffrax(AbstractMethod):
     ):
         if not isinstance(solver, diffrax.AbstractSolver):
             raise TypeError(f"Diffrax(solver) takes a diffrax solver, got {solver!r}")
-        if dt is not None and is_concrete(dt) and not float(dt) > 0:
-            raise ValueError(f"dt={dt} must be positive")
         self.solver = solver
-        self.dt = None if dt is None else as_float(dt, "dt")
-        self.tolerance = tolerance
+        self.dt = None if dt is None else positive_number(dt, "dt")
+        self.tolerance = (
+            None if tolerance is None else float(positive_number(tolerance, "tolerance"))
+        )
 
     def steady_law(self, stage):
         raise ValueError(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
 from ...laws import Gaussian
+from ...linalg import Dense
 from ..random import Stream
 from .grid import Grid, refuse_too_many_saves
 
@@ -128,9 +129,5 @@ def position_law(state_law: Gaussian, dimension: int) -> Gaussian:
     """The law of the position, the first `dimension` coordinates of a state."""
     if state_law.dimension == dimension:
         return state_law
-    return Gaussian(
-        state_law.mean[:dimension],
-        state_law.covariance[:dimension, :dimension],
-        status=state_law.status,
-        check=False,
-    )
+    block = Dense(state_law.covariance[:dimension, :dimension], check=False)
+    return Gaussian(state_law.mean[:dimension], block, status=state_law.status, check=False)

@@ -7,9 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._check import as_float, is_concrete
+from ..._check import is_concrete
 from ..._typing import ScalarLike
 from ...kernels import AffineGaussianKernel, as_step_count
+from ..arguments import positive_number, whole_number
 from .dynamics import Dynamics
 from .grid import Grid, equally_spaced, refuse_too_many_saves, step_grid
 from .method import AbstractMethod, position_law
@@ -49,18 +50,15 @@ class AbstractSteps(eqx.Module):
 
 def read_step(substeps: Any, step: ScalarLike | None) -> tuple[Array, Array | None]:
     """(substeps, step) as arrays; exactly one of them fixes the step size."""
-    if is_concrete(substeps) and (float(substeps) < 1 or float(substeps) % 1 != 0):
-        raise ValueError(f"substeps={substeps} must be a whole number of at least 1")
-    count = as_step_count(substeps, "substeps")
+    known = is_concrete(substeps)
+    count = whole_number(substeps, "substeps") if known else substeps
     if step is None:
-        return count, None
-    if not (is_concrete(substeps) and float(substeps) == 1):
+        return as_step_count(count, "substeps"), None
+    if not known or count != 1:
         raise ValueError("give substeps= or step=, not both: each fixes the step size")
     if not is_concrete(step):
         raise ValueError("step= takes a number known now; under jit use substeps=")
-    if not float(step) > 0:
-        raise ValueError(f"step={step} must be positive")
-    return count, as_float(step, "step")
+    return as_step_count(count, "substeps"), positive_number(step, "step")
 
 
 class AbstractStepper(AbstractMethod):

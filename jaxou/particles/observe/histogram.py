@@ -1,6 +1,7 @@
 """Histograms and quantiles of particles, counted while they move."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -9,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._check import as_float, is_concrete, refuse_unless, require_finite, show_value
+from ..._check import (
+    as_float,
+    as_number,
+    is_concrete,
+    refuse_unless,
+    require_finite,
+    show_value,
+)
+from ..arguments import whole_number
 from .base import AbstractObserver
 from .buckets import EDGES, FINITE, HALF, bucket, by_leaves, count
 from .histogram_record import HistogramRecord
@@ -54,7 +63,7 @@ class Histogram(AbstractObserver):
         direction: Any = None,
         *,
         bins: Any = None,
-        range: tuple | None = None,
+        range: Any = None,
         name: str = "histogram",
     ):
         if direction is not None and not callable(direction):
@@ -157,25 +166,25 @@ def counted(total, edges, origin, particles: int) -> HistogramRecord:
     )
 
 
-def _read_bins(bins: Any, span: tuple | None) -> Float[Array, " edges"] | None:
+def _read_bins(bins: Any, span: Any) -> Float[Array, " edges"] | None:
     if bins is None:
         if span is not None:
             raise ValueError(f"range={span} needs bins=, the number of bins in it")
         return None
-    if isinstance(bins, int) and not isinstance(bins, bool):
+    if isinstance(bins, Integral) and not isinstance(bins, bool):
+        bins = whole_number(bins, "bins")
         if span is None:
             raise ValueError(
                 f"bins={bins} needs range=(low, high), because bins are fixed before the particles "
                 "are seen; leave out both for buckets of any size, or give bins= as edges"
             )
-        low, high = (as_float(x, "range") for x in span)
-        refuse_unless(bins >= 1, f"bins={bins} must be at least 1")
+        ends = [as_number(x, "range") for x in span] if np.iterable(span) else []
+        if len(ends) != 2:
+            raise ValueError(f"range={span!r} must be two numbers, (low, high)")
+        low, high = ends
         refuse_unless(low < high, f"range={span} must be (low, high) with low < high")
-        return (
-            as_float(np.linspace(low, high, bins + 1))
-            if is_concrete(low, high)
-            else (jnp.linspace(low, high, bins + 1))
-        )
+        xp = np if is_concrete(low, high) else jnp
+        return as_float(xp.linspace(low, high, bins + 1))
     edges = as_float(bins, "bins")
     if edges.ndim != 1 or edges.shape[0] < 2:
         raise ValueError(f"bins must be a number or at least two edges, got shape {edges.shape}")

@@ -58,7 +58,7 @@ class HistogramRecord(eqx.Module):
         -inf or inf where that point lies outside the bins. This and what follows is computed on
         the host, outside `jit`.
         """
-        q = _share(q)
+        q = share_of_particles(q)
         return as_float(self._place(self._quantiles(q)))
 
     def standard_error_quantile(self, q) -> Float[Array, "*shape"]:
@@ -67,7 +67,7 @@ class HistogramRecord(eqx.Module):
         inf where n is too small for one. Source: Woodruff 1952,
         doi:10.1080/01621459.1952.10483443.
         """
-        q = _share(q)
+        q = share_of_particles(q)
         step = np.sqrt(q * (1 - q) / self.particles)
         known = (q - step > 0) & (q + step < 1)
         low = self._quantiles(np.where(known, q - step, 0.0))
@@ -131,7 +131,8 @@ class HistogramRecord(eqx.Module):
         return out.reshape(lead + x.shape)
 
 
-def _share(q) -> np.ndarray:
+def share_of_particles(q) -> np.ndarray:
+    """`q` as float64, refused outside [0, 1]."""
     q = np.asarray(as_float(q, "q"), np.float64)
     refuse_unless(
         (q >= 0) & (q <= 1), f"q={show_value(q)} must lie in [0, 1]: a share of particles"

@@ -17,7 +17,7 @@ from ..methods.columns import LowRankRoot, square_root
 from .base import AbstractObserver
 from .buckets import EDGES, HALF, bucket, by_leaves, count, exact_sum, remainders
 from .histogram import counted
-from .histogram_record import HistogramRecord
+from .histogram_record import HistogramRecord, share_of_particles
 
 
 class MahalanobisRecord(eqx.Module):
@@ -63,7 +63,7 @@ class MahalanobisRecord(eqx.Module):
         """The quantiles of chi-square with each row's degrees of freedom."""
         from scipy.special import gammaincinv
 
-        q = np.asarray(as_float(q, "q"))
+        q = share_of_particles(q)
         return as_float(2 * gammaincinv(self._half_rank(q.ndim), q[None]))
 
     def _half_rank(self, axes: int) -> np.ndarray:
@@ -97,9 +97,9 @@ class Mahalanobis(AbstractObserver):
     exact: ClassVar[bool] = True
 
     def __init__(self, law: Any = None, *, name: str = "mahalanobis"):
-        laws = (law,) if law is None or isinstance(law, Gaussian) else tuple(law)
+        laws = tuple(law) if isinstance(law, tuple | list) else (law,)
         for each in laws:
-            if each is not None and not isinstance(each, Gaussian):
+            if not isinstance(each, Gaussian) and law is not None:
                 raise TypeError(
                     f"Mahalanobis takes a Gaussian law, or one per stage, got {type(each).__name__}"
                 )

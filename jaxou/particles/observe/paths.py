@@ -1,9 +1,10 @@
 """The first particles at every save point."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 
+from ..arguments import whole_number
 from .base import AbstractObserver
 
 
@@ -22,9 +23,8 @@ class Paths(AbstractObserver):
     count: int = eqx.field(static=True)
     exact: ClassVar[bool] = True
 
-    def __check_init__(self):
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
-            raise ValueError(f"Paths(count) needs a whole number of at least 1, got {self.count!r}")
+    def __init__(self, count: Any):
+        self.count = whole_number(count, "Paths: count")
 
     @property
     def name(self) -> str:

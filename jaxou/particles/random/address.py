@@ -1,5 +1,6 @@
 """The noise of a run by its address, for whoever wants to follow a particle by hand."""
 
+from numbers import Integral
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._check import is_concrete
+from ..arguments import one_key, particle_dtype, whole_number
 from .stream import INITIAL, Stream, stream
 from .threefry import ROUNDS
 
@@ -18,10 +20,10 @@ def addressed_normals(
     particles: Any,
     steps: Any = None,
     jumps: Any = None,
-    coordinates: int = 1,
-    stage: int | str = 0,
+    coordinates: Any = 1,
+    stage: Any = 0,
     dtype: Any = jnp.float32,
-    rounds: int = ROUNDS,
+    rounds: Any = ROUNDS,
 ) -> Float[Array, "steps coordinates particles"]:
     """The standard normals that `simulate` with the same key uses at these addresses.
 
@@ -43,7 +45,8 @@ def addressed_normals(
     **Returns** an array (steps, coordinates, particles). It has the words of the run; the normals
     agree but for the rounding of a last bit where XLA compiles the run's loop differently.
 
-    Cost: one block of the cipher per normal, two per normal of float64 steps.
+    Cost: one block of the cipher per normal, two per normal of float64 steps. Raises `ValueError`
+    or `TypeError` with advice for addresses that no run has.
 
     >>> import jax
     >>> z = addressed_normals(jax.random.key(0), particles=[0, 7], steps=[0, 1, 2], coordinates=4)
@@ -56,18 +59,15 @@ def addressed_normals(
             raise ValueError('stage="initial" is one draw: it takes neither steps= nor jumps=')
         number, numbers, jump = INITIAL, [0], True
     else:
-        if isinstance(stage, str) or stage < 0:
+        if isinstance(stage, bool) or not isinstance(stage, Integral) or stage < 0:
             raise ValueError(f'stage={stage!r} must be a number from 0, or "initial"')
         if (steps is None) == (jumps is None):
             raise ValueError("give exactly one of steps= and jumps=")
-        number, jump = stage + 1, steps is None
+        number, jump = int(stage) + 1, steps is None
         numbers = jumps if jump else steps
-    for name, value in (("coordinates", coordinates), ("rounds", rounds)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
-    if jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
-        raise ValueError(f"dtype must be jnp.float32 or jnp.float64, got {jnp.dtype(dtype)}")
-    noise = stream(key, number, coordinates, dtype, rounds)
+    coordinates = whole_number(coordinates, "coordinates")
+    rounds = whole_number(rounds, "rounds")
+    noise = stream(one_key(key), number, coordinates, particle_dtype(dtype), rounds)
     numbers = _integers(numbers, "jumps" if jump else "steps", 2**31)
     return _normals(noise, _integers(particles, "particles", 2**32), numbers, jump)
 

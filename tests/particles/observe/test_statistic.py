@@ -194,6 +194,8 @@ def test_structures_of_laws_and_singular_ones():
 def test_errors_advise(process):
     with pytest.raises(TypeError, match="takes a Gaussian law"):
         ou.Mahalanobis([3.0])
+    with pytest.raises(TypeError, match="takes a Gaussian law, or one per stage, got float"):
+        ou.Mahalanobis(3.0)
     with pytest.raises(ValueError, match="3 laws for 2 stages"):
         ou.Mahalanobis([process.initial] * 3).prepare(process)
     with pytest.raises(ValueError, match="has dimension 1, the particles have 2"):

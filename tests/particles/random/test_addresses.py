@@ -154,6 +154,8 @@ def test_a_run_can_be_followed_by_hand():
         ({"coordinates": 0}, "coordinates=0 must be"),
         ({"rounds": 0}, "rounds=0 must be"),
         ({"dtype": jnp.float16}, "dtype must be jnp.float32 or jnp.float64"),
+        ({"stage": 0.5}, "stage=0.5 must be a number from 0"),
+        ({"coordinates": "two"}, "coordinates='two' must be"),
     ],
 )
 def test_wrong_addresses_are_refused_in_words(change, sentence):
