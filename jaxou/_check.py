@@ -82,7 +82,9 @@ def as_point(value: object, dimension: int, name: str) -> Float[Array, " d"]:
 
 
 def as_count(value: object, name: str, least: int = 1) -> int:
-    """`value` as a whole number that is known now and at least `least`; `ValueError` otherwise.
+    """`value` as a plain integer that is known now and at least `least`; `ValueError` otherwise.
+
+    1e3 and the integers of numpy and jax count; 2.5, True, texts and traced values do not.
 
     >>> as_count(1e3, "points")
     1000
@@ -92,12 +94,13 @@ def as_count(value: object, name: str, least: int = 1) -> int:
     ValueError: points=2.5 must be a whole number of at least 1
     """
     try:
-        number = float("nan") if isinstance(value, bool | str) else float(value)  # type: ignore
+        number = int(value)  # type: ignore[call-overload]
+        whole = not isinstance(value, bool | np.bool_) and bool(number == value)
     except (TypeError, ValueError, OverflowError):  # a traced value is a TypeError
-        number = float("nan")
-    if not (number >= least and number.is_integer()):
+        whole = False
+    if not whole or number < least:
         raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
-    return int(number)
+    return number
 
 
 def as_shape(shape: object) -> tuple[int, ...]:
@@ -110,28 +113,28 @@ def as_shape(shape: object) -> tuple[int, ...]:
     return tuple(as_count(size, "shape", 0) for size in sizes)
 
 
-def as_key(key: Any) -> Any:
-    """`key` as it is, if it is one key of `jax.random`; `TypeError` otherwise.
+def as_key(key: Any) -> jax.Array:
+    """`key` as one typed key; those of `jax.random.PRNGKey` are the same keys, written as numbers.
 
-    Typed keys (`jax.random.key`) and raw ones (`jax.random.PRNGKey`) pass; a bare seed does not,
-    because nothing here may draw from a key that the caller did not make.
+    A bare seed is refused, because nothing here draws from a key that the caller did not make.
 
     >>> as_key(0)
     Traceback (most recent call last):
     ...
     TypeError: key=0 is not a key of jax.random: write jax.random.key(0)
     """
-    dtype = getattr(key, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        if key.ndim:
-            raise TypeError(
-                f"key holds {key.size} keys, shape {key.shape}: give one, or batch with jax.vmap"
-            )
-        return key
-    if dtype == jnp.uint32 and key.ndim == 1:
-        return key
+    if isinstance(key, jax.Array | np.ndarray):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            if key.ndim:
+                raise ValueError(
+                    f"key holds keys of shape {key.shape}: give one of them, or jax.vmap over them"
+                )
+            return jnp.asarray(key)
+        if key.dtype == jnp.uint32 and key.ndim == 1:
+            return jax.random.wrap_key_data(jnp.asarray(key))
+    what = f"{key.dtype} of shape {key.shape}" if hasattr(key, "shape") else repr(key)
     seed = key if isinstance(key, int) else 0
-    raise TypeError(f"key={key!r} is not a key of jax.random: write jax.random.key({seed})")
+    raise TypeError(f"key={what} is not a key of jax.random: write jax.random.key({seed})")
 
 
 def require_float64(what: str) -> None:

@@ -19,11 +19,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._check import as_float, show
+from .._check import as_count, as_float, show
 from ..laws import Gaussian
 from ..linalg import Dense, pinv
 from ..particles import EulerMaruyama, simulate
-from ..particles.arguments import require_chain, whole_number
+from ..particles.arguments import require_chain
 from ..stages import AbstractChain, Chain, PotentialStage, Stage
 from .claims import own_laws
 
@@ -101,7 +101,7 @@ def control_variate(
     method = EulerMaruyama() if method is None else method
     approximation = quadratic(process) if approximation is None else approximation
     _refuse_other_clocks(process, approximation)
-    _refuse_too_few(whole_number(particles, "particles"), process.dimension)
+    _refuse_too_few(as_count(particles, "particles"), process.dimension)
     numbers = dict(particles=particles, key=key, method=method, dtype=dtype, final=True)
     runs = [simulate(chain, **numbers) for chain in (process, approximation)]
     x, y = (as_float(run.final) for run in runs)

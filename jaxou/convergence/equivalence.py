@@ -11,8 +11,8 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
+from .._check import as_count
 from .._typing import Scalar, ScalarLike
-from ..particles.arguments import whole_number
 from .null_laws import bisect, noncentral_chi2_below, noncentrality_limit
 from .pairing import require_share
 from .plug_in_kl import null_moments
@@ -31,7 +31,7 @@ def claimable(
     >>> 0.0 < claimable(100_000, 2) < 1e-3
     True
     """
-    rank = whole_number(rank, "rank")
+    rank = as_count(rank, "rank")
     _refuse_bad(kl, alpha, power)
     if n <= rank:
         return math.inf
@@ -67,7 +67,7 @@ def draws_needed(
     >>> claimable(n, 10) <= 0.01 < claimable(n // 2, 10)
     True
     """
-    rank = whole_number(rank, "rank")
+    rank = as_count(rank, "rank")
     _refuse_bad(kl, alpha, power)
     if not margin > 0:
         raise ValueError(f"margin={margin} must be positive: a KL in nats, such as 0.05")

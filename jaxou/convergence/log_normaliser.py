@@ -19,12 +19,11 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
-from .._check import as_float, show
+from .._check import as_count, as_float, as_key, show
 from .._typing import Scalar
 from ..laws import Gaussian, Gibbs
 from ..laws.thermodynamic import ladder_integral, ladder_kl
 from ..linalg import Dense
-from ..particles.arguments import one_key, whole_number
 from .tempering import factored, first_scale, main_run, pilot
 
 INFLATION = 1.5
@@ -101,7 +100,7 @@ def log_normaliser(
     True
     """
     count = _refuse_bad_numbers(law, particles, replicas, moves)
-    scale_key, first_key, second_key, main_key = jax.random.split(one_key(key), 4)
+    scale_key, first_key, second_key, main_key = jax.random.split(as_key(key), 4)
     if reference is None:
         start = Gaussian(law.centre, first_scale(law, scale_key) ** 2)
         _, draws, *_ = pilot(law, factored(start), None, first_key, moves)
@@ -150,8 +149,8 @@ def _refuse_bad_numbers(law, particles, replicas, moves) -> int:
     """Particles per replica."""
     if not isinstance(law, Gibbs):
         raise TypeError(f"law must be an ou.Gibbs law, got {type(law).__name__}")
-    whole_number(moves, "moves")
-    count = whole_number(particles, "particles") // whole_number(replicas, "replicas", 4)
+    as_count(moves, "moves")
+    count = as_count(particles, "particles") // as_count(replicas, "replicas", 4)
     if count < 32:
         raise ValueError(
             f"particles={particles} in {replicas} replicas are {count} each: give at least "

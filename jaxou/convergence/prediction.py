@@ -15,10 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._check import as_float
+from .._check import as_count, as_float, as_key
 from ..laws import Gaussian
 from ..linalg import sqrtm
-from ..particles.arguments import one_key, whole_number
 from .pairing import require_share
 from .sample import FEWEST, Sample
 from .statistics import as_statistics, joint_null, smallest_p_law, standard, values
@@ -64,11 +63,11 @@ def predict_power(
     True
     """
     require_share(level, "level", "the probability of a false alarm")
-    particles = whole_number(particles, "particles", 2)
-    replicates = whole_number(replicates, "replicates")
+    particles = as_count(particles, "particles", 2)
+    replicates = as_count(replicates, "replicates")
     statistics = standard(pairs=False) if statistics is None else as_statistics(statistics)
     sampler, r = _sampler(claimed, truth)
-    key = jax.random.key(0) if key is None else one_key(key)
+    key = jax.random.key(0) if key is None else as_key(key)
     able = tuple(s for s in statistics if s.used(particles, r).draws >= s.fewest(r))
     if not able:
         raise ValueError(

@@ -46,8 +46,8 @@ class Gaussian(eqx.Module):
 
     `mean` has shape (d,) (a number is d = 1); `covariance` is a structured matrix or a 0-d, 1-d or
     2-d array: isotropic, diagonal or dense. It may be singular; zero is a point. Refused: NaN,
-    asymmetry, a negative eigenvalue. Inside `jit` a negative variance, or a mean that is not finite,
-    sets `status` and makes the mean NaN.
+    asymmetry, a negative eigenvalue. Inside `jit` a negative variance, or a mean that is not
+    finite, sets `status` and makes the mean NaN.
 
     Low rank over a diagonal with zeros is made dense where a formula divides by that diagonal; its
     dimension must then be below 5,000, and inside `jit`, where zeros are not known, its KL is NaN.

@@ -13,25 +13,6 @@ from .._check import as_float, is_concrete, show_value
 from ..stages import AbstractChain, PotentialStage, Stage
 
 
-def whole_number(value: Any, name: str, least: int = 1) -> int:
-    """`value` as an int; `ValueError` naming the argument if it is not whole or below `least`.
-
-    >>> whole_number(1e6, "particles")
-    1000000
-    >>> whole_number("a", "particles")
-    Traceback (most recent call last):
-    ...
-    ValueError: particles='a' must be a whole number of at least 1
-    """
-    try:
-        good = not isinstance(value, bool | str) and int(value) == value and value >= least
-    except (TypeError, ValueError, OverflowError):
-        good = False
-    if not good:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
-    return int(value)
-
-
 def positive_number(value: Any, name: str) -> Float[Array, ""]:
     """`value` as one positive number; traced ones pass.
 
@@ -44,28 +25,6 @@ def positive_number(value: Any, name: str) -> Float[Array, ""]:
     if number.ndim != 0 or (is_concrete(number) and not number > 0):
         raise ValueError(f"{name}={show_value(value)} must be one positive number")
     return number
-
-
-def one_key(key: Any) -> jax.Array:
-    """`key` as one typed key; those of `jax.random.PRNGKey` are the same keys, written as numbers.
-
-    >>> one_key(0)
-    Traceback (most recent call last):
-    ...
-    TypeError: key must be one key of jax.random, got 0: give key=jax.random.key(0)
-    """
-    if isinstance(key, jax.Array | np.ndarray):
-        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        if typed and key.ndim == 0:
-            return jnp.asarray(key)
-        if not typed and key.dtype == jnp.uint32 and key.ndim == 1:
-            return jax.random.wrap_key_data(jnp.asarray(key))
-        if typed:
-            raise ValueError(
-                f"key holds keys of shape {key.shape}: give one of them, or jax.vmap over them"
-            )
-    what = f"{key.dtype} of shape {key.shape}" if hasattr(key, "shape") else repr(key)
-    raise TypeError(f"key must be one key of jax.random, got {what}: give key=jax.random.key(0)")
 
 
 def particle_dtype(dtype: Any) -> np.dtype:

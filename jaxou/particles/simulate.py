@@ -10,15 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from .._check import as_float, is_concrete
+from .._check import as_count, as_float, as_key, is_concrete
 from .arguments import (
     byte_count,
     checkpoint_file,
-    one_key,
     particle_dtype,
     require_chain,
     some_devices,
-    whole_number,
 )
 from .chunks import SIZES, cut, run_jobs
 from .engine import Keep, Machine, map_tiles
@@ -107,7 +105,7 @@ def simulate(
     """
     method = SGD() if method is None else method
     _require_method(method)
-    count, key = whole_number(particles, "particles"), one_key(key)
+    count, key = as_count(particles, "particles"), as_key(key)
     dtype = particle_dtype(dtype)
     example = process if each is None else _example(process, each, count)
     require_chain(example, "simulate")
@@ -257,7 +255,7 @@ def _saves(save, process) -> tuple[int, ...]:
             f"save={save} has {len(saves)} entries for {len(process.stages)} stages: give one "
             "number for all stages or one per stage"
         )
-    return tuple(whole_number(k, "save") for k in saves)
+    return tuple(as_count(k, "save") for k in saves)
 
 
 def _observers(observe, process, total, d) -> tuple[tuple, int]:
@@ -294,7 +292,7 @@ def _in_chunks(machine, wanted, memory, path, progress, threads, devices) -> Sta
     if threads is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         threads = max(1, cores or 1) if devices[0].platform == "cpu" and mesh is None else 2
-    threads = whole_number(threads, "threads")
+    threads = as_count(threads, "threads")
     mine = share(wanted.count)
     if path is not None and jax.process_count() > 1:
         path = path.with_name(f"{path.name}.{jax.process_index()}-of-{jax.process_count()}")

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ...particles.arguments import one_key
+from ..._check import as_key
 from ...stages import AbstractChain, PotentialStage, Stage
 from ..pairing import require_pair, require_run
 from .current import SteadyCurrent, steady_current
@@ -117,7 +117,7 @@ def irreversibility(
     current = steady_current(one)
     if run is not None:
         which = _which(run, stage, one) if chain is None else chain.index(stage)
-        key = jax.random.key(0) if key is None else one_key(key)
+        key = jax.random.key(0) if key is None else as_key(key)
         seen = reversal(one, run, which, chain, key)
     production = float(current.entropy_production)
     return IrreversibilityReport(

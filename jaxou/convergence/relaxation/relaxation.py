@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._check import as_float
-from ...particles.arguments import require_chain, whole_number
+from ..._check import as_count, as_float
+from ...particles.arguments import require_chain
 from ...particles.methods.grid import flow_times
 from ...particles.methods.method import position_law
 from ...stages import PotentialStage, Stage
@@ -226,7 +226,7 @@ def _steady(clock: Clock, stage: Stage):
 def _grids(stage: Stage, times):
     """((steps, times) of the chain, (steps, times) of the SDE)."""
     if isinstance(times, Integral) and not isinstance(times, bool):
-        times = whole_number(times, "times")
+        times = as_count(times, "times")
         j = jnp.arange(times + 1, dtype=stage.steps.dtype)
         steps = jnp.unique(jnp.floor((j * stage.steps + 0.5) / times))
         flow = flow_times(stage, steps)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ...particles.arguments import one_key
+from ..._check import as_key
 from ..pairing import require_share
 from .base import as_statistics
 from .values import values
@@ -52,7 +52,7 @@ def power(
     def run(keys):
         return lax.map(lambda k: values(statistics, sampler(k), fitted)[0], keys)
 
-    found = run(jax.random.split(one_key(key), replicates))
+    found = run(jax.random.split(as_key(key), replicates))
     p = jnp.stack([lax.map(law.p_value, found[:, i]) for i, law in enumerate(nulls)])
     share = jnp.mean((p <= level).astype(found.dtype), axis=1)
     # Agresti and Coull's centre keeps the error honest at 0 and 1

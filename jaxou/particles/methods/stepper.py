@@ -7,10 +7,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..._check import is_concrete
+from ..._check import as_count, is_concrete
 from ..._typing import ScalarLike
 from ...kernels import AffineGaussianKernel, as_step_count
-from ..arguments import positive_number, whole_number
+from ..arguments import positive_number
 from .dynamics import Dynamics
 from .grid import Grid, equally_spaced, refuse_too_many_saves, step_grid
 from .method import AbstractMethod, position_law
@@ -51,7 +51,7 @@ class AbstractSteps(eqx.Module):
 def read_step(substeps: Any, step: ScalarLike | None) -> tuple[Array, Array | None]:
     """(substeps, step) as arrays; exactly one of them fixes the step size."""
     known = is_concrete(substeps)
-    count = whole_number(substeps, "substeps") if known else substeps
+    count = as_count(substeps, "substeps") if known else substeps
     if step is None:
         return as_step_count(count, "substeps"), None
     if not known or count != 1:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..._check import (
+    as_count,
     as_float,
     as_number,
     is_concrete,
@@ -18,7 +19,6 @@ from ..._check import (
     require_finite,
     show_value,
 )
-from ..arguments import whole_number
 from .base import AbstractObserver
 from .buckets import EDGES, FINITE, HALF, bucket, by_leaves, count
 from .histogram_record import HistogramRecord
@@ -172,7 +172,7 @@ def _read_bins(bins: Any, span: Any) -> Float[Array, " edges"] | None:
             raise ValueError(f"range={span} needs bins=, the number of bins in it")
         return None
     if isinstance(bins, Integral) and not isinstance(bins, bool):
-        bins = whole_number(bins, "bins")
+        bins = as_count(bins, "bins")
         if span is None:
             raise ValueError(
                 f"bins={bins} needs range=(low, high), because bins are fixed before the particles "

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 
-from ..arguments import whole_number
+from ..._check import as_count
 from .base import AbstractObserver
 
 
@@ -24,7 +24,7 @@ class Paths(AbstractObserver):
     exact: ClassVar[bool] = True
 
     def __init__(self, count: Any):
-        self.count = whole_number(count, "Paths: count")
+        self.count = as_count(count, "Paths: count")
 
     @property
     def name(self) -> str:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..._check import is_concrete
-from ..arguments import one_key, particle_dtype, whole_number
+from ..._check import as_count, as_key, is_concrete
+from ..arguments import particle_dtype
 from .stream import INITIAL, Stream, stream
 from .threefry import ROUNDS
 
@@ -65,9 +65,9 @@ def addressed_normals(
             raise ValueError("give exactly one of steps= and jumps=")
         number, jump = int(stage) + 1, steps is None
         numbers = jumps if jump else steps
-    coordinates = whole_number(coordinates, "coordinates")
-    rounds = whole_number(rounds, "rounds")
-    noise = stream(one_key(key), number, coordinates, particle_dtype(dtype), rounds)
+    coordinates = as_count(coordinates, "coordinates")
+    rounds = as_count(rounds, "rounds")
+    noise = stream(as_key(key), number, coordinates, particle_dtype(dtype), rounds)
     numbers = _integers(numbers, "jumps" if jump else "steps", 2**31)
     return _normals(noise, _integers(particles, "particles", 2**32), numbers, jump)
 
