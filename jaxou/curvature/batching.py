@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._check import as_count
+
 
 def example_count(data: Any) -> int:
     """The length of the leading axis shared by every array of `data`.
@@ -32,13 +34,14 @@ def sum_over(
     """Sum of `function(block, weights)` over blocks of `chunk` examples, by one `lax.scan`.
 
     The last block is padded with copies of the first examples; `weights` (chunk,) is 1 for a real
-    example and 0 for padding, and `function` must multiply by it.
+    example and 0 for padding, and `function` must multiply by it. Raises `ValueError` for a chunk
+    that is not a whole number of 1 or more.
 
     >>> sum_over(lambda x, w: jnp.sum(w * x), jnp.arange(5.0), chunk=2)
     Array(10., dtype=...)
     """
     count = example_count(data)
-    chunk = min(chunk, count)
+    chunk = min(as_count(chunk, "chunk"), count)
     blocks = -(-count // chunk)
     index = np.arange(blocks * chunk)
     weights = jnp.asarray((index < count).reshape(blocks, chunk), jnp.result_type(float))
