@@ -22,8 +22,10 @@ def example_count(data: Any) -> int:
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(data)]
     lengths = {shape[0] if shape else None for shape in shapes}
     if len(lengths) != 1 or None in lengths or 0 in lengths:
+        few = ", ".join(map(str, shapes[:6])) + (", ..." if len(shapes) > 6 else "")
         raise ValueError(
-            f"data must be arrays that share one leading axis of examples, got shapes {shapes}"
+            "data must be arrays that share one leading axis of examples, such as (x, y), got "
+            f"{len(shapes)} of shapes {few}: stack single examples with jnp.stack"
         )
     return lengths.pop()
 
