@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,6 +39,18 @@ def report(tmp_path_factory):
         **SETTINGS, loss01=wrong, test=sample(1000, 3, slope[::-1]), replicas=1024, draws=500,
         out=tmp_path_factory.mktemp("user"), title="Two <slopes>",
     )  # fmt: skip
+
+
+def test_what_cannot_be_is_refused_before_anything_is_computed(tmp_path):
+    data = sample(20, 1, np.ones(2))
+    (tmp_path / "file").write_text("")
+    wanted = dict(loss01=wrong, out=tmp_path, **SETTINGS)
+    with jax.enable_x64(False), pytest.raises(RuntimeError, match="jax_enable_x64"):
+        run(jnp.zeros(2), logistic, data, data, **wanted)
+    with pytest.raises(ValueError, match="replicas=1 must be a whole number of at least 2"):
+        run(jnp.zeros(2), logistic, data, data, **wanted, replicas=1)
+    with pytest.raises(ConfigError, match="file: File exists"):
+        run(jnp.zeros(2), logistic, data, data, **(wanted | {"out": tmp_path / "file"}))
 
 
 @pytest.mark.slow
