@@ -94,7 +94,10 @@ def ways() -> list[Way]:
     """Every row of the catalogue, with its own parameters in each of the ways that people use."""
     b = bounds
     best = lambda n, scale: np.sqrt(2 * n * (KL - np.log(DELTA)) / scale)  # known before the data
-    less = lambda row, /, **own: lambda r, kl, n: row(r, kl, n, DELTA, **_at(own, r, n)) - r
+
+    def less(bound_row: Callable[..., Any], **own: Any) -> Callable[[Any, Any, Any], Any]:
+        return lambda r, kl, n: bound_row(r, kl, n, DELTA, **_at(own, r, n)) - r
+
     found = [
         Way(name, "", less(getattr(b, name)))
         for name in (
