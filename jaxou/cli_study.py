@@ -21,6 +21,7 @@ from jaxou.config import ConfigError
 _EPILOG = """\
 examples:
   jaxou study list
+  jaxou study show theory                          what a study of this experiment may name
   jaxou study run target_size --out sizes          a study that comes along
   jaxou study run my.toml --out mine               a study of one's own
   jaxou study run my.toml --out mine --shard 0/2   its even cells, for job arrays
@@ -64,7 +65,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
             )
             sub.add_argument("--out", type=Path, metavar="DIR", help="folder (jaxou-NAME)")
         elif name == "show":
-            sub.add_argument("study", metavar="NAME", help="a ready study")
+            sub.add_argument("study", metavar="NAME", help="a ready study, or an experiment")
         elif name != "list":
             sub.add_argument("out", metavar="DIR", type=Path, help="the folder of a study")
         if name in ("run", "resume"):
@@ -210,9 +211,12 @@ def _list(options: argparse.Namespace, prepare: Callable[[], None]) -> int:
 
 
 def _show(options: argparse.Namespace, prepare: Callable[[], None]) -> int:
-    from jaxou.studies import ready
+    from jaxou.studies import kinds, ready
 
-    print(ready.text(options.study), end="")
+    if options.study in kinds.MODULES:
+        print(kinds.about(options.study))
+    else:
+        print(ready.text(options.study), end="")
     return 0
 
 
@@ -244,5 +248,5 @@ ACTIONS: dict[str, tuple[Callable[[argparse.Namespace, Callable[[], None]], int]
     "plot": (_plot, "draw the study's figures into DIR/figures"),
     "report": (_report, "write DIR/report.html: figures, a table that can be sorted, settings"),
     "list": (_list, "name the studies that come along"),
-    "show": (_show, "print the TOML of a study that comes along"),
+    "show": (_show, "print the TOML of a ready study, or what an experiment lets a study name"),
 }

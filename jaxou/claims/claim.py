@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -86,12 +86,17 @@ def judge(cases: Iterable[Case]) -> Finding:
     return "holds" if all(c.outcome == "shown" for c in cases) else "holds with conditions"
 
 
-def conditions(cases: Sequence[Case], words: str = "it fails") -> str:
-    """Where the cases beyond the assumptions went wrong, in one sentence."""
+def nats(value: float) -> str:
+    """A KL in words; what rounding leaves of 0 is 0."""
+    return f"{round(value, 4):.3g} nats"
+
+
+def conditions(
+    cases: Sequence[Case], words: str = "it fails", show: Callable[[float], str] = nats
+) -> str:
+    """Where the cases beyond the assumptions went wrong, and their estimates, in one sentence."""
     parts = [
-        f"{case.condition} ({round(case.estimate, 4):.3g})"
-        for case in cases
-        if case.outcome == "refuted"
+        f"{case.condition} ({show(case.estimate)})" for case in cases if case.outcome == "refuted"
     ]
     open_ = [case.condition for case in cases if case.outcome == "undecided"]
     text = f"{words} with {'; '.join(parts)}" if parts else "no case was found in which it fails"

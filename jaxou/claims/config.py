@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from ..config import (
     between,
     check_value,
     did_you_mean,
+    identity_of,
     leaves,
     setting,
 )
@@ -86,7 +85,7 @@ class ClaimsConfig:
         """
         for name in self.only:
             if name not in NAMES:
-                raise ConfigError(f"only = {name!r}{did_you_mean(name, dict.fromkeys(NAMES), '')}")
+                raise ConfigError(f"only = {name!r}{did_you_mean(name, NAMES)}")
         for name, value, spec in leaves(self):
             if name != "only":
                 check_value(name, value, spec)
@@ -107,5 +106,4 @@ class ClaimsConfig:
         >>> ClaimsConfig().identity() == ClaimsConfig(only=("rate",)).identity()
         True
         """
-        text = json.dumps([self.as_dict(), *extra], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return identity_of(self.as_dict(), *extra)

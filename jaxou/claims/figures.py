@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..plots import COLOURS, style
 from ..plots import _claims as draw
+from ..report.figures import legend_once, png
 from .claim import Claim
 from .discrepancy import PREDICTORS, WORDS
 from .rate import KL
@@ -20,9 +20,7 @@ def figure_of(claim: Claim) -> bytes:
     with style():
         figure = Figure(figsize=(9.6, 4.3))
         FIGURES[claim.name](claim, figure)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", metadata={"Software": None})
-    return content.getvalue()
+        return png(figure)
 
 
 def convergence(claim: Claim, figure: Figure) -> None:
@@ -56,7 +54,7 @@ def transport(claim: Claim, figure: Figure) -> None:
         )  # fmt: skip
     ax.set_xlabel("relaxation times of the slowest direction, fine-tuning")
     ax.set_title("From one law to the other")
-    _legend_once(ax)
+    legend_once(ax)
 
 
 def rate(claim: Claim, figure: Figure) -> None:
@@ -111,12 +109,6 @@ def discrepancy(claim: Claim, figure: Figure) -> None:
     draw.correlations(names, values, ax=right)
     right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.16))
     right.set_title("What goes with the gap")
-
-
-def _legend_once(ax) -> None:
-    handles, labels = ax.get_legend_handles_labels()
-    kept = dict(zip(labels, handles, strict=True))
-    ax.legend(kept.values(), kept.keys())
 
 
 FIGURES: dict[str, Callable[[Claim, Figure], None]] = {

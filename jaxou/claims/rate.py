@@ -94,7 +94,10 @@ def ways() -> list[Way]:
     """Every row of the catalogue, with its own parameters in each of the ways that people use."""
     b = bounds
     best = lambda n, scale: np.sqrt(2 * n * (KL - np.log(DELTA)) / scale)  # known before the data
-    less = lambda row, /, **own: lambda r, kl, n: row(r, kl, n, DELTA, **_at(own, r, n)) - r
+
+    def less(bound_row: Callable[..., Any], **own: Any) -> Callable[[Any, Any, Any], Any]:
+        return lambda r, kl, n: bound_row(r, kl, n, DELTA, **_at(own, r, n)) - r
+
     found = [
         Way(name, "", less(getattr(b, name)))
         for name in (
@@ -173,12 +176,12 @@ def examine(config: ClaimsConfig) -> Claim:
             "log N divided out at N = 10^12 to 10^13; then KLs that grow with N"
         ),
         headline=(
-            f"slope {min(last):.3f} to {max(last):.3f} over the last decade at r = 0.1 "
+            f"gaps like N^{min(last):.3f} to N^{max(last):.3f} over the last decade at r = 0.1 "
             f"({len(last)} uses of rows)"
         ),
         verdict=judge(cases),
         condition=(
-            conditions(wrong, "no such rate")
+            conditions(wrong, "no such rate", rate_name)
             + f". Faster, 1 / N, at r = 0 (and for N below about KL / r): {'; '.join(names)}"
         ),
         numbers={
@@ -208,7 +211,7 @@ def rate_name(power: float) -> str:
     for value, name in ((0.5, "1 / sqrt(N)"), (1.0, "1 / N"), (0.0, "none")):
         if abs(power - value) <= TOLERANCE:
             return name
-    return f"N^-{power:.2g}"
+    return f"N^{-power:.2g}"
 
 
 def _case(name: str, power: float, home: bool) -> Case:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..config import ConfigError
+from .._check import require_float64
 from ..report import files
-from ..report.steps import Step, silent, versions
+from ..report.steps import Step, drawn, silent, versions
 from ..transfer.experiment.cache import Cache
 from .claim import Claim
 from .config import NAMES, ClaimsConfig
@@ -30,18 +30,9 @@ def run_claims(config: ClaimsConfig, step: Step | None = None) -> str:
 
     Writes claims.json, claims.html, tables/*.csv and figures/*.png.
     """
-    import jax
-
     config = config.validate()
-    if not jax.config.jax_enable_x64:
-        raise ValueError(
-            "claims are computed in float64: jax.config.update('jax_enable_x64', True) before"
-        )
-    step, out = step or silent, config.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out = {out}: {error.strerror}") from None
+    require_float64("claims are examined")
+    step, out = step or silent, files.made_folder(config.out)
     made_by = versions()
     folder = out / ".cache" / config.identity(*(f"{k} {v}" for k, v in made_by.items()))
     cache = Cache(folder if config.resume else None)
@@ -54,7 +45,9 @@ def run_claims(config: ClaimsConfig, step: Step | None = None) -> str:
                 claims.append(_from_cache(cache, name, config, cells))
             seconds[name] = time.perf_counter() - begin
             _write_tables(claims[-1], out)
-    pictures, remark = _draw(claims, config)
+    pictures, remark = drawn(lambda: _pictures(claims)) if config.figures else ({}, "")
+    for name, png in pictures.items():
+        files.write_bytes(out / "figures" / f"{name}.png", png)
     content = {
         "settings": config.as_dict(),
         "versions": made_by,
@@ -116,16 +109,7 @@ def _write_tables(claim: Claim, out: Path) -> None:
         files.write_csv(out / "tables" / f"{name}.csv", [h.strip() for h in header], rows)
 
 
-def _draw(claims: list[Claim], config: ClaimsConfig) -> tuple[dict[str, bytes], str]:
-    if not config.figures:
-        return {}, ""
-    try:
-        from .figures import figure_of
-    except ImportError as error:
-        if "matplotlib" not in str(error):
-            raise
-        return {}, "No figures: matplotlib is not installed; pip install 'jaxou[plot]' brings it."
-    pictures = {claim.name: figure_of(claim) for claim in claims}
-    for name, png in pictures.items():
-        files.write_bytes(config.out / "figures" / f"{name}.png", png)
-    return pictures, ""
+def _pictures(claims: list[Claim]) -> dict[str, bytes]:
+    from .figures import figure_of
+
+    return {claim.name: figure_of(claim) for claim in claims}

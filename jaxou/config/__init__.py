@@ -18,10 +18,14 @@ from .fields import check as check
 from .fields import check_value as check_value
 from .fields import describe as describe
 from .fields import did_you_mean as did_you_mean
+from .fields import identity_of as identity_of
 from .fields import leaves as leaves
 from .fields import overlay as overlay
+from .fields import parse_toml as parse_toml
+from .fields import read_text as read_text
 from .fields import setting as setting
 from .fields import setting_names as setting_names
+from .fields import words_of as words_of
 from .main import LOGISTICS as LOGISTICS
 from .main import SOURCE_IMAGES as SOURCE_IMAGES
 from .main import TARGET_IMAGES as TARGET_IMAGES

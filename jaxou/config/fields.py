@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import functools
+import hashlib
+import inspect
+import json
 import math
+import textwrap
+import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,14 +27,23 @@ FRACTION: _Check = (lambda x: 0 < x < 1, "strictly between 0 and 1")
 
 
 def between(low: int, high: int) -> _Check:
+    """The check of a field that lies from `low` to `high`, both allowed."""
     return (lambda x: low <= x <= high, f"from {low} to {high}")
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be used; the message is one line."""
+    """A setting that cannot be used; the message is one line.
+
+    >>> from jaxou.config import RunConfig
+    >>> RunConfig(seed=-1).validate()
+    Traceback (most recent call last):
+    ...
+    jaxou.config.fields.ConfigError: seed = -1: it must be from 0 to 4294967295
+    """
 
 
 def setting(default: Any, check: _Check | None = None) -> Any:
+    """A dataclass field with its default and what its value must pass."""
     return field(default=default, metadata={} if check is None else {"check": check})
 
 
@@ -124,10 +139,62 @@ def describe(kind: Any) -> str:
     return names.get(kind, str(kind) if isinstance(kind, types.GenericAlias) else "a text")
 
 
-def did_you_mean(key: str, known: Mapping[str, Any], prefix: str) -> str:
+def did_you_mean(key: str, known: Iterable[str], prefix: str = "") -> str:
+    """What to add to a complaint about `key`: the nearest of the known names, or all of them.
+
+    >>> did_you_mean("stepz", ("steps", "seed")), did_you_mean("x", ("steps", "seed"))
+    ('; did you mean steps?', '; there are steps, seed')
+    """
+    known = list(known)
     close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
     return f"; did you mean {prefix}{close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
+def words_of(config: type) -> dict[str, str]:
+    """What the text below each field says of it, by the field's own name; one line each.
+
+    >>> from jaxou.config import DiabetesConfig
+    >>> words_of(DiabetesConfig)["batch_size"]
+    'Patients per minibatch.'
+    """
+    body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0].body  # type: ignore[attr-defined]
+    return {
+        above.target.id: " ".join(below.value.value.split())
+        for above, below in zip(body, body[1:], strict=False)
+        if isinstance(above, ast.AnnAssign)
+        and isinstance(above.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a settings file, or `ConfigError`."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {flat(error)}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+
+
+def parse_toml(text: str, where: Path | str) -> dict[str, Any]:
+    """The table of a TOML text, or `ConfigError` that names `where` it came from."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {flat(error)}") from None
+
+
+def identity_of(settings: Any, *extra: str) -> str:
+    """Twelve hex digits of settings that JSON can hold, and of `extra`: the name of a cache."""
+    text = json.dumps([settings, *extra], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def flat(error: BaseException) -> str:
+    """The message of an error in one line."""
     return " ".join(str(error).split())

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +14,10 @@ from .fields import (
     ConfigError,
     between,
     check,
-    flat,
+    identity_of,
     overlay,
+    parse_toml,
+    read_text,
     setting,
 )
 
@@ -136,14 +135,7 @@ class RunConfig:
     @classmethod
     def from_toml(cls, path: Path, quick: bool = False) -> RunConfig:
         """A TOML file over the defaults; an unknown key, wrong type or value is a `ConfigError`."""
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: no such file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not valid TOML: {flat(error)}") from None
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}") from None
+        table = parse_toml(read_text(path), path)
         quick = quick or table.get("quick") is True
         try:
             return overlay(cls.defaults(quick), table, "")
@@ -199,5 +191,4 @@ class RunConfig:
         >>> RunConfig().identity() == RunConfig(seed=1).identity()
         False
         """
-        text = json.dumps([self.as_dict(), *extra], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return identity_of(self.as_dict(), *extra)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._check import as_count
+
 
 def example_count(data: Any) -> int:
     """The length of the leading axis shared by every array of `data`.
@@ -20,8 +22,10 @@ def example_count(data: Any) -> int:
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(data)]
     lengths = {shape[0] if shape else None for shape in shapes}
     if len(lengths) != 1 or None in lengths or 0 in lengths:
+        few = ", ".join(map(str, shapes[:6])) + (", ..." if len(shapes) > 6 else "")
         raise ValueError(
-            f"data must be arrays that share one leading axis of examples, got shapes {shapes}"
+            "data must be arrays that share one leading axis of examples, such as (x, y), got "
+            f"{len(shapes)} of shapes {few}: stack single examples with jnp.stack"
         )
     return lengths.pop()
 
@@ -32,13 +36,14 @@ def sum_over(
     """Sum of `function(block, weights)` over blocks of `chunk` examples, by one `lax.scan`.
 
     The last block is padded with copies of the first examples; `weights` (chunk,) is 1 for a real
-    example and 0 for padding, and `function` must multiply by it.
+    example and 0 for padding, and `function` must multiply by it. Raises `ValueError` for a chunk
+    that is not a whole number of 1 or more.
 
     >>> sum_over(lambda x, w: jnp.sum(w * x), jnp.arange(5.0), chunk=2)
     Array(10., dtype=...)
     """
     count = example_count(data)
-    chunk = min(chunk, count)
+    chunk = min(as_count(chunk, "chunk"), count)
     blocks = -(-count // chunk)
     index = np.arange(blocks * chunk)
     weights = jnp.asarray((index < count).reshape(blocks, chunk), jnp.result_type(float))

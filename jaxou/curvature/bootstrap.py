@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from .._check import as_number, refuse_unless, show_value
+from .._check import as_count, as_number, refuse_unless, show_value
 from .._typing import Matrix, ScalarLike, Vector
 from ..linalg.roots import pinv
 from .batching import example_count, sum_over
@@ -39,9 +39,9 @@ class Bootstrap(eqx.Module):
     - `standard_errors` and `bias` of A, C, their eigenvalues and the minimum; `value_error` and
       `value_bias` of the function (its own pytree). The bias is already against the truth of the
       resampled world, where C is over 1/n; subtract it to correct.
-    - `replicates`: the function's values, (replicates, ...). `failed`: how many replicates gave a
-      number that is not finite (they are left out); `negative`: in how many A had a negative
-      eigenvalue.
+    - `replicates`: the function's values, (replicates, ...). `failed`: in how many of them it is
+      not finite (they are NaN and left out; 0 without a function); `negative`: in how many A had a
+      negative eigenvalue.
     """
 
     measured: Curvature
@@ -53,6 +53,27 @@ class Bootstrap(eqx.Module):
     replicates: PyTree
     failed: Int[Array, ""]
     negative: Int[Array, ""]
+
+    def __str__(self) -> str:
+        errors, found = self.standard_errors, self.measured
+        numbers = (
+            ("largest eigenvalue of A", found.spectrum, errors.spectrum),
+            ("largest eigenvalue of C", found.noise_spectrum, errors.noise_spectrum),
+        )
+        lines = [f"{found.point.shape[0]:,} parameters, {found.examples:,} examples resampled:"]
+        lines += [
+            f"  {what} {float(seen.eigenvalues[-1]):.4g} ± {float(error[-1]):.2g}"
+            for what, seen, error in numbers
+        ]
+        pairs = zip(*map(jax.tree.leaves, (self.value, self.value_error)), strict=True)
+        lines += [
+            f"  function {float(value):.4g} ± {float(error):.2g}"
+            for value, error in pairs
+            if value.ndim == 0
+        ]
+        if int(self.failed):
+            lines.append(f"  in {int(self.failed)} replicates the function was not finite")
+        return "\n".join(lines)
 
     def interval(self, level: ScalarLike = 0.95) -> tuple[Any, Any]:
         """Lower and upper ends for the function's value, from the replicates' quantiles.
@@ -136,7 +157,7 @@ def bootstrap(
     >>> bool(abs(found.standard_errors.noise[0, 0] / expected - 1) < 0.3)
     True
     """
-    refuse_unless(replicates >= 2, f"replicates={replicates} must be at least 2")
+    replicates = as_count(replicates, "replicates", 2)
     if minimum not in ("fixed", "newton"):
         raise ValueError(f"minimum={minimum!r} must be 'fixed' or 'newton'")
     hyper = {"learning_rate": learning_rate, "batch_size": batch_size, "steps": steps}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._check import as_number, refuse_lost, refuse_unless, show_value
+from .._check import as_count, as_number, refuse_lost, refuse_unless, show_value
 from .._typing import Matrix, Scalar, ScalarLike, Vector
 from ..linalg.algebra import as_matrix
 from ..linalg.factor import eigh
@@ -22,9 +22,10 @@ from .ggn import ggn_product
 from .hessian import dense_from_product, hessian_product
 from .low_rank import LeadingPairs, leading_pairs, rest_of_trace
 from .noise import NoiseProduct, gradient_gram, noise_product
-from .parameters import as_vector
+from .parameters import to_vector
 from .spectrum import (
     Spectrum,
+    check_negative,
     refuse_negative,
     spectrum,
     spectrum_of,
@@ -62,6 +63,19 @@ class Curvature(eqx.Module):
     commutator: Scalar
     rest_error: Scalar
     examples: int = eqx.field(static=True)
+
+    def __str__(self) -> str:
+        slope = float(jnp.linalg.norm(self.gradient))
+        apart = float(self.commutator)
+        lines = [
+            f"curvature of {self.point.shape[0]:,} parameters from {self.examples:,} examples:",
+            f"  A: {self.spectrum}",
+            f"  C: {self.noise_spectrum}",
+            f"  mean gradient of length {slope:.3g} (without weight decay)",
+        ]
+        if apart == apart:  # of dense matrices only
+            lines.append(f"  |AC - CA| / |AC| = {apart:.2g}")
+        return "\n".join(lines)
 
     def stage(
         self,
@@ -136,7 +150,8 @@ def measure(
     Cost: dense, d gradients of the data set for A and n d^2 for C; low rank, 2 (rank + 8) products
     each and half of that for every further cycle (see `leading_pairs`), 64 for the rest of A and
     2 rank for C on both spans.
-    Raises `ValueError` on a choice that can not be met, saying what to do.
+    Raises `ValueError` on a choice that can not be met and on a loss whose gradient or curvature
+    is not finite, saying what to do.
 
     >>> loss = lambda model, example: 0.5 * jnp.sum((model - example) ** 2)
     >>> found = measure(jnp.zeros(2), loss, jnp.array([[1.0, 0.0], [-1.0, 0.0]]))
@@ -146,10 +161,9 @@ def measure(
     >>> print(found.spectrum)
     2 eigenvalues from 1 to 1, rank 2, 0 negative
     """
-    _check_choices(kind, structure, rank, output_loss, key)
-    size = as_vector(model, model, trainable).shape[0]
+    _check_choices(kind, structure, rank, negative, output_loss, key)
     if structure == "dense":
-        _refuse_large(size)
+        _refuse_large(to_vector(model, trainable).shape[0])
     shared = {"trainable": trainable, "chunk": chunk}
     noisy = noise_product(model, loss, data, **shared)
     refuse_lost("the mean gradient of the loss", noisy.mean)
@@ -160,6 +174,7 @@ def measure(
     rest_error = jnp.zeros((), noisy.point.dtype)
     if structure == "low_rank":
         pairs = leading_pairs(bent, noisy.point, rank)
+        refuse_lost("the curvature of the loss", pairs.values)
         rest, rest_error = rest_of_trace(bent, pairs)
         if negative == "error":
             refuse_negative(spectrum_of(pairs.values))
@@ -170,6 +185,7 @@ def measure(
         commutator = jnp.full((), jnp.nan)
     else:
         matrix = fisher_gram(bent) if kind == "fisher" else dense_from_product(bent, bent.point)
+        refuse_lost("the curvature of the loss", matrix)
         found = spectrum(matrix)
         matrix = without_negative(matrix, negative)
         noise = gradient_gram(noisy)
@@ -260,16 +276,15 @@ def product_of(
 
 
 def relative_commutator(first: Matrix, second: Matrix) -> Scalar:
-    """|XY - YX| / |XY| in the Frobenius norm, 0 where the product vanishes.
+    """|XY - YX| / |XY| of symmetric X and Y in the Frobenius norm, 0 where the product vanishes.
 
     >>> float(relative_commutator(jnp.eye(2), jnp.ones((2, 2))))
     0.0
     """
     product = first @ second
     norm = jnp.linalg.norm(product)
-    return jnp.where(
-        norm > 0, jnp.linalg.norm(product - product.T) / jnp.maximum(norm, 1e-300), 0.0
-    )
+    apart = jnp.linalg.norm(product - product.T)
+    return jnp.where(norm > 0, apart / jnp.where(norm > 0, norm, 1.0), 0.0)
 
 
 def _low_rank(
@@ -302,7 +317,10 @@ def _spectrum(product: Any, pairs: LeadingPairs) -> Spectrum:
     return spectrum_of(pairs.values, pairs.residual, sampling_errors(product, pairs))
 
 
-def _check_choices(kind: str, structure: str, rank: int | None, output_loss: Any, key: Any) -> None:
+def _check_choices(
+    kind: str, structure: str, rank: int | None, negative: str, output_loss: Any, key: Any
+) -> None:
+    check_negative(negative)
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} must be 'hessian', 'ggn' or 'fisher'")
     if kind == "fisher" and key is None:
@@ -316,6 +334,10 @@ def _check_choices(kind: str, structure: str, rank: int | None, output_loss: Any
         )
     if structure == "low_rank" and rank is None:
         raise ValueError("structure='low_rank' needs rank=, the number of eigenpairs to keep")
+    if structure == "dense" and rank is not None:
+        raise ValueError(f"rank={rank!r} keeps a few eigenpairs: give structure='low_rank' with it")
+    if rank is not None:
+        as_count(rank, "rank")
 
 
 def _refuse_large(size: int) -> None:

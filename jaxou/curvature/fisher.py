@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._check import refuse_unless
+from .._check import as_count
 from .._typing import Matrix, Vector
 from .batching import example_count, sum_over
 from .ggn import call
@@ -107,8 +107,7 @@ class FisherProduct(eqx.Module):
     def _losses(self, examples: Any) -> Callable[[Vector], Float[Array, "block samples"]]:
         function = bind(self.model, self.loss, self.trainable)
         drawn = jax.vmap(lambda numbered: self._drawn(*numbered))(examples)
-        one = lambda point: jax.vmap(jax.vmap(lambda example: function(point, example)))(drawn)
-        return one
+        return lambda point: jax.vmap(jax.vmap(lambda example: function(point, example)))(drawn)
 
     def _drawn(self, example: Any, number: Int[Array, ""]) -> Any:
         """`samples` copies of one example, its label drawn at the point, not a function of it."""
@@ -143,7 +142,7 @@ def fisher_product(
     >>> bool(abs(product(jnp.ones(1))[0] - 1.0) < 0.1)  # the Fisher information of a mean
     True
     """
-    refuse_unless(samples >= 1, f"samples={samples} must be at least 1")
+    samples = as_count(samples, "samples")
     point = as_vector(model if at is None else at, model, trainable, "at")
     data = jax.tree.map(jnp.asarray, data)
     numbered = (data, jnp.arange(example_count(data)))

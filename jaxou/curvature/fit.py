@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._check import as_float, as_number, refuse_unless, require_finite, show_value
+from .._check import as_count, as_float, as_number, refuse_unless, require_finite, show_value
 from .._typing import Matrix, Scalar, ScalarLike, Vector
 from ..convergence.null_laws import normal_quantile
 from ..linalg.factor import eigh, solve
@@ -198,7 +198,8 @@ def fit(
       transitions of a direction (Hurwicz), small against the standard error
       sqrt((1 - mu^2) / T) / eta once a run lasts many relaxation times 1 / (eta a).
 
-    Cost O(T d^2 + d^5), some seconds at d = 30; use float64. Raises `ValueError` for fewer than
+    Cost O(T d^2 + d^5), some seconds at d = 30; use float64, and record in it too, where iterates
+    move little against their distance from zero. Raises `ValueError` for fewer than
     5 (d + 1) transitions, and for iterates that do not move in some direction.
 
     >>> noise = jax.random.normal(jax.random.key(0), (4000,))
@@ -214,20 +215,22 @@ def fit(
             f"trajectory must have shape (times, d) or (runs, times, d), got {x.shape}; a scalar "
             "path is x[:, None]"
         )
-    x = x if x.ndim == 3 else x[None]
     require_finite(x, "trajectory")
+    as_given = isinstance(trajectory, np.ndarray) and trajectory.dtype.kind == "f"
+    recorded = trajectory if as_given else x
+    recorded = recorded if x.ndim == 3 else recorded[None]
     learning_rate = as_number(learning_rate, "learning_rate")
     batch_size = as_number(batch_size, "batch_size")
     refuse_unless(learning_rate > 0, f"learning_rate={show_value(learning_rate)} must be positive")
     refuse_unless(batch_size >= 1, f"batch_size={show_value(batch_size)} must be at least 1")
-    stride = _whole(stride, "stride", 1)
-    lags = _whole(lags, "lags", 0)
+    stride = as_count(stride, "stride")
+    lags = as_count(lags, "lags", 0)
     if stride > 1 and not symmetric:
         raise ValueError(
             f"stride={stride} needs symmetric=True: the real root of a general matrix is not "
             "unique; save every iterate (stride=1) to fit without symmetry"
         )
-    runs, times, d = x.shape
+    runs, times, d = recorded.shape
     transitions = runs * (times - 1)
     if transitions < 5 * (d + 1):
         raise ValueError(
@@ -236,14 +239,23 @@ def fit(
             "a few leading directions of the curvature"
         )
     lags = largest_lag(runs, times, d, lags)
-    found, memory, asymmetry, moves, determined = _fit(
-        x, learning_rate, batch_size, stride, symmetric, lags
+    # from the first iterate, and before a cast: far from zero float32 loses what moves
+    origin = recorded[0, 0]
+    x = as_float(recorded - origin[None, None, :], "trajectory")
+    found, memory, asymmetry, spread, moves, determined = _fit(
+        x, as_float(origin), learning_rate, batch_size, stride, symmetric, lags
     )
     refuse_unless(
         moves,
         "the noise of the trajectory is singular: the iterates do not move in some direction, "
         "whose curvature they cannot show (a gauge direction, or fewer examples than "
         "parameters); project them on the directions that move",
+    )
+    refuse_unless(
+        spread,
+        "the iterates before each step do not spread in some direction, whose curvature they "
+        "cannot show: start the runs apart, record more steps, or project the iterates on the "
+        "directions that move",
     )
     relaxed = "save more often" if stride > 2 else "save every iterate"
     refuse_unless(
@@ -274,12 +286,13 @@ def fit(
 @eqx.filter_jit
 def _fit(
     x: Float[Array, "runs times d"],
+    origin: Vector,
     learning_rate: Scalar,
     batch_size: Scalar,
     stride: int,
     symmetric: bool,
     lags: int,
-) -> tuple[Fit, Scalar, Scalar, Bool[Array, ""], Bool[Array, ""]]:
+) -> tuple[Fit, Scalar, Scalar, Bool[Array, ""], Bool[Array, ""], Bool[Array, ""]]:
     runs, times, d = x.shape
     data = sums(x[:, :-1].reshape(-1, d), x[:, 1:].reshape(-1, d))
     free = least_squares(data)
@@ -294,17 +307,17 @@ def _fit(
         root, best.slope, frame, information, noise, minimum - data.mean, data.count, dof,
         learning_rate, batch_size, symmetric,
     )  # fmt: skip
-    values = eigh(noise)[0]
-    moves = values[0] > 100 * d * jnp.finfo(values.dtype).eps * values[-1]
+    spread = _regular(data.S)
+    moves = jnp.where(spread, _regular(noise), _regular(data.V))  # no spread, no estimate
     determined = jnp.asarray(True) if stride == 1 else _determined(chain)
-    good = moves & root.real & determined & root.positive
+    good = spread & moves & root.real & determined & root.positive
     masked = lambda value: jnp.where(good, value, jnp.nan)
     drift = -best.slope if stride == 1 else jnp.eye(d, dtype=x.dtype) - root.step
     hessian = 0.5 * (drift + drift.T) / learning_rate
     stage = Stage(
         hessian=masked(hessian),
         noise=masked(chain._scaled(root.noise)),
-        minimum=masked(minimum),
+        minimum=masked(minimum + origin),
         learning_rate=learning_rate,
         batch_size=batch_size,
         steps=stride * (times - 1),
@@ -327,7 +340,13 @@ def _fit(
     ratio = 2 * jnp.maximum(free.log_likelihood - best.log_likelihood, 0.0)
     # Bartlett: the log-likelihood ratio of a regression is too large by about d / T
     asymmetry = ratio * (data.count - d - 1) / data.count
-    return found, memory, asymmetry, moves, determined
+    return found, memory, asymmetry, spread, moves, determined
+
+
+def _regular(matrix: Matrix) -> Bool[Array, ""]:
+    """Whether a covariance has more than rounding in every direction."""
+    values = eigh(matrix)[0]
+    return values[0] > 100 * values.shape[0] * jnp.finfo(values.dtype).eps * values[-1]
 
 
 def _determined(chain: _Chain) -> Bool[Array, ""]:
@@ -337,12 +356,6 @@ def _determined(chain: _Chain) -> Bool[Array, ""]:
     total = chain.information[:, None] + chain.information[None, :]
     variance = jnp.sum(2 * pair**2 / total[None, :, :], axis=(1, 2))
     return jnp.all(jnp.abs(1.0 - chain.root.power) > 3 * jnp.sqrt(variance))
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    if isinstance(value, bool) or int(value) != value or value < least:
-        raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
-    return int(value)
 
 
 def _triple(stage: Stage) -> StageErrors:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._check import as_count
 from .._typing import Matrix, Vector
 from .batching import example_count, sum_over
-from .parameters import as_vector, bind
+from .parameters import as_vector, losses_of
 
 
 def hessian(
@@ -51,23 +52,16 @@ class HessianProduct(eqx.Module):
     chunk: int = eqx.field(static=True)
 
     def __call__(self, vector: Vector) -> Vector:
-        function = bind(self.model, self.loss, self.trainable)
-
         def block(examples: Any, weights: Float[Array, " block"]) -> Vector:
-            def total(point: Vector) -> Float[Array, ""]:
-                return weights @ jax.vmap(lambda example: function(point, example))(examples)
-
+            losses = losses_of(self.model, self.loss, self.trainable, examples)
+            total = lambda point: weights @ losses(point)
             return jax.jvp(jax.grad(total), (self.point,), (vector,))[1]
 
         return sum_over(block, self.data, chunk=self.chunk) / example_count(self.data)
 
     def forms(self, vector: Vector, examples: Any) -> Float[Array, " block"]:
         """v'H_i v for each example i of a block."""
-        function = bind(self.model, self.loss, self.trainable)
-
-        def losses(point: Vector) -> Float[Array, " block"]:
-            return jax.vmap(lambda example: function(point, example))(examples)
-
+        losses = losses_of(self.model, self.loss, self.trainable, examples)
         slope = lambda point: jax.jvp(losses, (point,), (vector,))[1]
         return jax.jvp(slope, (self.point,), (vector,))[1]
 
@@ -97,7 +91,7 @@ def dense_from_product(
 ) -> Matrix:
     """The symmetric matrix of a linear map, `columns` basis vectors at a time."""
     size = like.shape[0]
-    columns = min(columns, size)
+    columns = min(as_count(columns, "columns"), size)
     blocks = -(-size // columns)
     # padded to whole blocks: a remainder would be compiled as a second program
     basis = jnp.eye(blocks * columns, size, dtype=like.dtype).reshape(blocks, columns, size)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._check import refuse_unless
+from .._check import as_count, refuse_unless
 from .._typing import Scalar, Vector
 from ..linalg.factor import eigh
 
@@ -60,14 +60,15 @@ def leading_pairs(
     2 (rank + oversample) + 8 vectors. Maps of few dimensions are made dense.
 
     Source: Baglama, Calvetti, Reichel 2003 (doi:10.1145/838250.838257); Wu, Simon 2000
-    (doi:10.1137/S0895479898334605).
+    (doi:10.1137/S0895479898334605). Raises `ValueError` unless `rank` is a whole number from 1
+    to d.
 
     >>> matrix = jnp.diag(jnp.array([5.0, 3.0, 0.1, 0.1]))
     >>> pairs = leading_pairs(lambda v: matrix @ v, jnp.zeros(4), 2, oversample=1)
     >>> [round(float(a), 6) for a in pairs.values]
     [5.0, 3.0]
     """
-    size = like.shape[0]
+    size, rank = like.shape[0], as_count(rank, "rank")
     refuse_unless(1 <= rank <= size, f"rank={rank} must lie between 1 and d = {size}")
     kept = -(-(rank + oversample) // BLOCK)  # in blocks
     grown = max(kept, 2)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._typing import Matrix, Vector
 from .batching import example_count, sum_over
-from .parameters import as_vector, bind
+from .parameters import as_vector, bind, losses_of
 
 
 def gradient_noise(
@@ -52,7 +52,7 @@ class NoiseProduct(eqx.Module):
     def __call__(self, vector: Vector) -> Vector:
         def block(examples: Any, weights: Float[Array, " block"]) -> Vector:
             # through the losses, forward and back: no gradient of one example is ever formed
-            losses = self._losses(examples)
+            losses = losses_of(self.model, self.loss, self.trainable, examples)
             scaled = weights * self._slopes(losses, vector)
             pulled = jax.vjp(losses, self.point)[1](scaled.astype(self.point.dtype))[0]
             return pulled - jnp.sum(scaled) * self.mean
@@ -61,11 +61,8 @@ class NoiseProduct(eqx.Module):
 
     def forms(self, vector: Vector, examples: Any) -> Float[Array, " block"]:
         """(v'(g_i - g))^2 for each example i of a block."""
-        return self._slopes(self._losses(examples), vector) ** 2
-
-    def _losses(self, examples: Any) -> Callable[[Vector], Float[Array, " block"]]:
-        function = bind(self.model, self.loss, self.trainable)
-        return lambda point: jax.vmap(lambda example: function(point, example))(examples)
+        losses = losses_of(self.model, self.loss, self.trainable, examples)
+        return self._slopes(losses, vector) ** 2
 
     def _slopes(self, losses: Callable[[Vector], Any], vector: Vector) -> Float[Array, " block"]:
         return jax.jvp(losses, (self.point,), (vector,))[1] - self.mean @ vector
@@ -115,13 +112,10 @@ def mean_gradient(
     model: Any, loss: Callable[..., Any], data: Any, point: Vector, trainable: Any, chunk: int
 ) -> Vector:
     """The gradient of the mean loss at `point`, in blocks of `chunk` examples."""
-    function = bind(model, loss, trainable)
 
     def block(examples: Any, weights: Float[Array, " block"]) -> Vector:
-        def total(point: Vector) -> Float[Array, ""]:
-            return weights @ jax.vmap(lambda example: function(point, example))(examples)
-
-        return jax.grad(total)(point)
+        losses = losses_of(model, loss, trainable, examples)
+        return jax.grad(lambda point: weights @ losses(point))(point)
 
     return sum_over(block, data, chunk=chunk) / example_count(data)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._check import require_finite
 from .._typing import Vector
 
 
@@ -60,17 +61,23 @@ def from_vector(model: Any, vector: Vector, trainable: Any = None) -> Any:
 
 
 def as_vector(value: Any, model: Any, trainable: Any = None, name: str = "value") -> Vector:
-    """A model of the same structure, or a vector (d,), as a vector (d,); the name is for errors."""
-    if isinstance(value, jax.Array | np.ndarray):
+    """A model of the same structure, or a vector (d,), as a vector (d,); the name is for errors.
+
+    Raises `ValueError` on a wrong length and on entries that are not finite.
+    """
+    size = to_vector(model, trainable).shape[0]
+    is_array = isinstance(value, jax.Array | np.ndarray)
+    # a model may be one array, of any shape
+    if is_array and not (eqx.is_array(model) and np.shape(value) == np.shape(model)):
         vector = jnp.asarray(value)
     else:
-        vector = to_vector(value, trainable)
-    size = to_vector(model, trainable).shape[0]
+        vector = to_vector(jnp.asarray(value) if is_array else value, trainable)
     if vector.shape != (size,):
         raise ValueError(
             f"{name} has shape {vector.shape}, but the model has {size} trainable parameters: "
             f"give a vector of shape ({size},) or a model of the same structure"
         )
+    require_finite(vector, name)
     return vector
 
 
@@ -89,6 +96,14 @@ def bind(
         return value
 
     return bound
+
+
+def losses_of(
+    model: Any, loss: Callable[..., Any], trainable: Any, examples: Any
+) -> Callable[[Vector], Float[Array, " block"]]:
+    """The losses of a block of examples as a function of the parameter vector."""
+    function = bind(model, loss, trainable)
+    return lambda vector: jax.vmap(lambda example: function(vector, example))(examples)
 
 
 def call_loss(loss: Callable[..., Any], model: Any, example: Any) -> Any:

@@ -72,8 +72,7 @@ def without_negative(matrix: Matrix, negative: str) -> Matrix:
     Array([[1., 0.],
            [0., 0.]], dtype=...)
     """
-    if negative not in NEGATIVE:
-        raise ValueError(f"negative={negative!r} must be 'error', 'clip' or 'keep'")
+    check_negative(negative)
     if negative == "keep":
         return matrix
     values, vectors = eigh(matrix)
@@ -84,6 +83,12 @@ def without_negative(matrix: Matrix, negative: str) -> Matrix:
     # rounding below zero is left alone unless something real is below zero
     clipped = (vectors * jnp.maximum(values, 0.0)[None, :]) @ vectors.T
     return jnp.where(found.negative > 0, 0.5 * (clipped + clipped.T), matrix)
+
+
+def check_negative(negative: str) -> None:
+    """Refuse what is not one of `NEGATIVE`."""
+    if negative not in NEGATIVE:
+        raise ValueError(f"negative={negative!r} must be 'error', 'clip' or 'keep'")
 
 
 def refuse_negative(found: Spectrum) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from jaxou.plots._style import COLOURS, THEORY, ArrayLike, Number, axes_or_new, tighten
+from jaxou.plots._style import COLOURS, THEORY, ArrayLike, Number, axes_or_new, star, tighten
 
 _MARKS = ("-", "--", "-.", ":")
 
@@ -147,8 +147,5 @@ def _star(ax: Axes, t: ArrayLike, value: ArrayLike, best_time: Number | None) ->
     at_end = best_time >= t[fine][-1] - 1e-9 * span
     at_start = best_time <= t[fine][0] + 1e-9 * span
     where = " (at the end)" if at_end else " (at the start)" if at_start else ""
-    ax.plot(
-        [best_time], [lowest], "*", color="white", markeredgecolor="black", markersize=15, zorder=5,
-        clip_on=False, linestyle="none", label=f"best: {best_time:.4g}, bound {lowest:.3g}{where}",
-    )  # fmt: skip
+    star(ax, best_time, lowest, f"best: {best_time:.4g}, bound {lowest:.3g}{where}")
     ax.axvline(best_time, color="#777777", linewidth=1.0, linestyle=":")

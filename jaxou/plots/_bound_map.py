@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from jaxou.plots._style import COLOURS, ArrayLike, Number, axes_or_new, tighten
+from jaxou.plots._style import COLOURS, ArrayLike, Number, axes_or_new, star_lowest, tighten
 
 _ARROWS = (9, 6)  # at most so many along the learning rates and the batch sizes
 
@@ -68,12 +68,7 @@ def bound_map(
         _downhill(ax, x, y, z, downhill, np.inf if unstable_from is None else unstable_from)
     if path is not None:
         _path(ax, path)
-    if z.count():
-        row, column = np.unravel_index(int(z.argmin()), z.shape)
-        ax.plot(
-            x[column], y[row], "*", color="white", markeredgecolor="black", markersize=14,
-            clip_on=False, linestyle="none", zorder=5, label=f"lowest here: {z[row, column]:.3g}",
-        )  # fmt: skip
+    star_lowest(ax, x, y, z)
     if here is not None:
         ax.plot(
             *here, "o", color="white", markeredgecolor="black", linestyle="none", zorder=4,

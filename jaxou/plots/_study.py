@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxou.plots._style import COLOURS, SERIES, ArrayLike, axes_or_new
+from jaxou.plots._style import COLOURS, SERIES, ArrayLike, axes_or_new, star_lowest
 
 _DASHES = ("-", "--", ":", "-.")
 _WORDS_ABOVE = 6  # ticks of an axis without numbers are turned beyond so many
@@ -96,10 +96,7 @@ def study_map(
     mesh = ax.pcolormesh(*edges, z, cmap="viridis_r", shading="flat")
     ax.figure.colorbar(mesh, ax=ax, label=label)
     if z.count():
-        row, column = np.unravel_index(int(z.argmin()), z.shape)
-        ax.plot(across[column], up[row], "*", color="white", markeredgecolor="black",
-                markersize=13, linestyle="none",
-                label=f"lowest here: {z[row, column]:.3g}")  # fmt: skip
+        star_lowest(ax, across, up, z)
         ax.legend(loc="upper right", frameon=True)
     ax.set(xlabel=x_label, ylabel=y_label, title=title)
     return ax

@@ -84,6 +84,21 @@ def tighten(set_limits: Callable[[float, float], Any], values: ArrayLike) -> Non
         set_limits(values.min(), values.max())
 
 
+def star(ax: Axes, x: Number, y: Number, label: str) -> None:
+    """The mark of a minimum, whole at the edge of the axes too."""
+    ax.plot(
+        [x], [y], "*", color="white", markeredgecolor="black", markersize=14, zorder=5,
+        clip_on=False, linestyle="none", label=label,
+    )  # fmt: skip
+
+
+def star_lowest(ax: Axes, x: ArrayLike, y: ArrayLike, z: np.ma.MaskedArray) -> None:
+    """Star the lowest of the values (len(y), len(x)) that are not masked, if there are any."""
+    if z.count():
+        row, column = np.unravel_index(int(z.argmin()), z.shape)
+        star(ax, x[column], y[row], f"lowest here: {z[row, column]:.3g}")
+
+
 def mark_stage_change(ax: Axes, at: Number | None) -> None:
     """A thin vertical line with a word on either side: pre-training ends, fine-tuning begins.
 

@@ -11,15 +11,13 @@ from matplotlib.figure import Figure
 
 from jaxou import plots
 from jaxou.plots import COLOURS
-
-STAGES = ("pretrain", "finetune")
-WORDS = {"pretrain": "pre-training", "finetune": "fine-tuning"}
+from jaxou.report.tables import STAGES, WORDS
 
 
 def draw_all(numbers: dict[str, Any], arrays: dict[str, dict[str, np.ndarray]]) -> dict[str, bytes]:
     """Every figure by its name, as PNG."""
     with plots.style():
-        return {name: _png(draw(numbers, arrays)) for name, draw in FIGURES.items()}
+        return {name: png(draw(numbers, arrays)) for name, draw in FIGURES.items()}
 
 
 def trajectories(numbers: dict[str, Any], arrays: Any) -> Figure:
@@ -49,7 +47,7 @@ def trajectories(numbers: dict[str, Any], arrays: Any) -> Figure:
     axes[0].set_ylabel("way from source\nto target optimum")
     axes[1].set_ylabel("steepest direction\nof the target loss")
     axes[0].set_xlabel("")
-    _legend_once(axes[1], loc="upper right", ncols=2)
+    legend_once(axes[1], loc="upper right", ncols=2)
     return figure
 
 
@@ -99,7 +97,7 @@ def relaxation(numbers: dict[str, Any], arrays: Any) -> Figure:
     axes[0].set_ylabel("KL to the Gibbs law (nats)")
     axes[1].set_ylabel("W2 to the Gibbs law")
     axes[0].set_xlabel("")
-    _legend_once(axes[1], loc="best")
+    legend_once(axes[1], loc="best")
     return figure
 
 
@@ -213,15 +211,15 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 }
 
 
-def _legend_once(ax: Any, **where: Any) -> None:
+def legend_once(ax: Any, **where: Any) -> None:
     """A legend in which every label appears once."""
     handles, labels = ax.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     ax.legend(once.values(), once.keys(), **where)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a file, without software name or date: equal numbers give equal bytes."""
     content = io.BytesIO()
-    # no software name or date: the same numbers give the same picture file
     figure.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()

@@ -13,6 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from ..config import ConfigError
+
+
+def made_folder(out: Path | str) -> Path:
+    """The folder for results, made if need be; `ConfigError` in one line if that cannot be."""
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out = {out}: {error.strerror}") from None
+    return out
+
 
 def write_bytes(path: Path, content: bytes) -> Path:
     """Write to a temporary name beside `path`, then rename: atomic on one file system."""

@@ -11,9 +11,9 @@ from typing import Any
 from ..config import RunConfig
 from . import files
 from .page import percent
-from .steps import Step, silent, versions
+from .steps import Step, drawn, silent, versions
 from .story import tell
-from .tables import bound_bars, tables
+from .tables import STAGES, WORDS, bound_bars, tables
 
 
 def run_and_write(config: RunConfig, step: Step | None = None) -> str:
@@ -28,13 +28,7 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     seconds: dict[str, float] = {}
     timed = _timed(step or silent, seconds)
     begin = time.perf_counter()
-    out = config.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        from ..config import ConfigError
-
-        raise ConfigError(f"out = {out}: {error.strerror}") from None
+    out = files.made_folder(config.out)
     files.write_text(out / "config.toml", config.to_toml())
 
     made_by = versions()
@@ -50,7 +44,7 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     pictures, remark = {}, ""
     if config.figures:
         with timed("Drawing the figures"):
-            pictures, remark = _draw(numbers, result.arrays)
+            pictures, remark = drawn(lambda: _pictures(numbers, result.arrays))
         for name, png in pictures.items():
             files.write_bytes(out / "figures" / f"{name}.png", png)
 
@@ -72,16 +66,11 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     return _summary(numbers, seconds["in all"], out, remark)
 
 
-def _draw(numbers: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, bytes], str]:
-    """The figures, or none and the sentence that says how to get them."""
-    try:
-        from .figures import draw_all
-    except ImportError as error:
-        if "matplotlib" not in str(error):
-            raise
-        return {}, "No figures: matplotlib is not installed; pip install 'jaxou[plot]' brings it."
+def _pictures(numbers: dict[str, Any], arrays: dict[str, Any]) -> dict[str, bytes]:
+    from .figures import draw_all
+
     bars, marks = bound_bars(numbers)
-    return draw_all(numbers, {**arrays, "bars": bars, "marks": marks}), ""
+    return draw_all(numbers, {**arrays, "bars": bars, "marks": marks})
 
 
 def _summary(numbers: dict[str, Any], seconds: float, out: Path, remark: str) -> str:
@@ -97,8 +86,8 @@ def _summary(numbers: dict[str, Any], seconds: float, out: Path, remark: str) ->
         f"{percent(1 - certificate['delta'], 0)}; measured {percent(certificate['test_risk'])}",
         f"  without pre-training  at most {percent(zero['bound'])}",
     ]
-    for name, title in (("pretrain", "pre-training"), ("finetune", "fine-tuning")):
-        lines.append(f"  {title:<20}  {numbers['verdicts'][name]['plain']}")
+    for name in STAGES:
+        lines.append(f"  {WORDS[name]:<20}  {numbers['verdicts'][name]['plain']}")
     lines += ["", f"  {out / 'report.html'}  tells the story; numbers in {out / 'result.json'}"]
     return "\n".join([*lines, *([f"  {remark}"] if remark else [])])
 

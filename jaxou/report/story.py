@@ -8,10 +8,8 @@ from typing import Any
 
 from jaxou.report import page
 from jaxou.report.page import number, percent
-from jaxou.report.tables import tables
+from jaxou.report.tables import STAGES, WORDS, tables
 
-STAGES = ("pretrain", "finetune")
-WORDS = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 _TITLE = "Pre-trained, fine-tuned, certified"
 
 

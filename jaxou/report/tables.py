@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 STAGES = ("pretrain", "finetune")
+WORDS = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 Table = tuple[str, tuple[str, ...], list[tuple[Any, ...]]]
 
 
@@ -40,7 +41,7 @@ def _stages(numbers: dict[str, Any]) -> Table:
         "commutator": "relative commutator of A and C",
     }
     rows = [(text, *(stages[name][key] for name in STAGES)) for key, text in words.items()]
-    return "The two stages", ("", "pre-training", "fine-tuning"), rows
+    return "The two stages", ("", *WORDS.values()), rows
 
 
 def _errors(numbers: dict[str, Any]) -> Table:
@@ -53,10 +54,11 @@ def _errors(numbers: dict[str, Any]) -> Table:
     for key, text in words.items():
         errors = numbers["errors"][key]
         rows.append((text, errors["source_test"], None, errors["target_test"], None))
-    for name, text in zip(STAGES, ("SGD after pre-training", "SGD after fine-tuning"), strict=True):
+    for name in STAGES:
         seen = numbers["sgd"][name]
         source, target = seen["source_test_error"], seen["target_test_error"]
         spreads = (source["standard_error"], target["standard_error"])
+        text = f"SGD after {WORDS[name]}"
         rows.append((text, source["mean"], spreads[0], target["mean"], spreads[1]))
     header = (
         "model",
@@ -70,7 +72,7 @@ def _errors(numbers: dict[str, Any]) -> Table:
 
 def _convergence(numbers: dict[str, Any]) -> Table:
     rows = []
-    for name, text in zip(STAGES, ("pre-training", "fine-tuning"), strict=True):
+    for name, text in WORDS.items():
         law, seen = numbers["theory"][name], numbers["particles"][name]
         sgd = numbers["sgd_seen"][name]
         k = numbers["tracked"]
@@ -144,7 +146,7 @@ def _certificates(numbers: dict[str, Any]) -> Table:
 def _gradients(numbers: dict[str, Any]) -> Table:
     words = {"learning_rate": "learning rate", "batch_size": "batch size", "steps": "steps"}
     rows = []
-    for name, stage in zip(STAGES, ("pre-training", "fine-tuning"), strict=True):
+    for name, stage in WORDS.items():
         for key, text in words.items():
             value = numbers["stages"][name][key]
             slope = numbers["gradients"][name][key]

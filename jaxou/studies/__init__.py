@@ -6,6 +6,7 @@
 ('bound.n_target', 'problem.shift')
 """
 
+from ..config import ConfigError as ConfigError
 from .cells import StudyError as StudyError
 from .collect import Table as Table
 from .collect import collect as collect
@@ -15,4 +16,14 @@ from .engine import run as run
 from .study import Cell as Cell
 from .study import Study as Study
 
-__all__ = ["Cell", "Study", "StudyError", "Summary", "Table", "collect", "run", "write_tables"]
+__all__ = [
+    "Cell",
+    "ConfigError",
+    "Study",
+    "StudyError",
+    "Summary",
+    "Table",
+    "collect",
+    "run",
+    "write_tables",
+]

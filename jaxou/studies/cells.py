@@ -122,14 +122,8 @@ class Folder:
             "error": record.error,
             "manifest": record.manifest,
         }
-        file = self.file(cell.id)
-        temporary = _temporary(file)
-        try:
-            _write(temporary, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-            os.replace(temporary, file)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        _replace(self.file(cell.id), text.encode())
 
     def read(self, cell: Cell, quantities: tuple[str, ...]) -> Record:
         """One cell; `FileNotFoundError` if it is not there, `BadCell` if it cannot be used."""
@@ -178,18 +172,24 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename; `StudyError` in one line if it fails."""
+def _replace(path: Path, content: bytes) -> None:
+    """Under a temporary name, then renamed: the file is whole or not there."""
     temporary = _temporary(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _write(temporary, content)
         os.replace(temporary, path)
-    except OSError as error:
-        raise StudyError(f"cannot write {path}: {reason(error)}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file that is whole or not there, and its folder; `StudyError` in one line if it fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, content)
+    except OSError as error:
+        raise StudyError(f"cannot write {path}: {reason(error)}") from None
 
 
 def reason(error: OSError) -> str:

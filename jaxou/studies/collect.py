@@ -41,7 +41,7 @@ class Table:
         Raises `KeyError` that names the nearest column.
         """
         if name not in self.columns:
-            raise KeyError(f"there is no column {name}{did_you_mean(name, self.columns, '')}")
+            raise KeyError(f"there is no column {name}{did_you_mean(name, self.columns)}")
         values = self.columns[name]
         if name in self.study.quantities:
             return np.array([math.nan if v is None else v for v in values], dtype=float)

@@ -156,6 +156,8 @@ def design_from(table: Any, kinds: Mapping[str, Any]) -> Design:
     cells, seed = table.get("cells"), table.get("seed", 0)
     if kind == "grid" and cells is not None:
         raise ConfigError("design.cells: a grid has as many cells as its axes' points multiply to")
+    if kind == "grid" and "seed" in table:
+        raise ConfigError("design.seed: a grid draws nothing; seed = ... of the study is another")
     if kind != "grid" and (type(cells) is not int or cells < 1):
         raise ConfigError(f"design.cells = {cells!r}: a {kind} design needs a number of cells")
     if type(seed) is not int or seed < 0:
@@ -184,8 +186,12 @@ def axis_from(name: str, content: Any, kinds: Mapping[str, Any]) -> Axis:
     for field in fields:
         if field not in kinds:
             label = f"{where}.fields: unknown" if "fields" in content else "design.axes: unknown"
-            raise ConfigError(f"{label} setting {field}{did_you_mean(str(field), kinds, '')}")
+            raise ConfigError(f"{label} setting {field}{did_you_mean(str(field), kinds)}")
     if "values" in content:
+        if mixed := {"from", "to", "points", "scale"} & set(content):
+            raise ConfigError(
+                f"{where}: {', '.join(sorted(mixed))} beside values: give a list or a range"
+            )
         values = content["values"]
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{where} = {values!r}: it must be a list of one or more values")
@@ -231,8 +237,7 @@ def as_table(
         raise ConfigError(f"{where} = {content!r}: it must be {wanted}")
     for key in content:
         if known and key not in known:
-            names = dict.fromkeys(known)
             raise ConfigError(
-                f"unknown setting {where}.{key}{did_you_mean(key, names, where + '.')}"
+                f"unknown setting {where}.{key}{did_you_mean(key, known, where + '.')}"
             )
     return dict(content)

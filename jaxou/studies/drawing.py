@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,16 @@ def draw(table: Table, out: Path | str) -> list[Path]:
     from matplotlib.figure import Figure as Canvas
 
     from .. import plots
+    from ..report.figures import png
 
     paths = []
     for number, figure in enumerate(table.study.figures or guess(table)):
         with plots.style():
             canvas = Canvas(figsize=(7.0, 4.4))
             plot(table, figure, canvas.add_subplot())
-            stream = io.BytesIO()
-            # without the date and the version, equal tables give equal bytes
-            canvas.savefig(stream, format="png", metadata={"Software": None})
+            picture = png(canvas)
         paths.append(Path(out) / "figures" / f"{number + 1}-{figure.name}.png")
-        write_whole(paths[-1], stream.getvalue())
+        write_whole(paths[-1], picture)
     return paths
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..config import ConfigError
 from .cells import BadCell, Folder, Record, StudyError, reason
 from .compute import Batch, compute
-from .executors import Workers, workers_of
+from .executors import Workers, check_executor, workers_of
 from .progress import Report, reporter
 from .study import Cell, Study, jaxou_version
 
@@ -77,8 +77,9 @@ def run(
     - `progress`: None (a bar on a terminal), True (plain lines too), False, or a function of (done,
       failed).
 
-    Raises `StudyError` in one sentence where the disk or the workers fail. What was computed until
-    then is on disk.
+    Raises `StudyError` in one sentence where the disk or the workers fail; what was computed until
+    then is on disk. Raises `ConfigError` for arguments that cannot be, and for a folder that holds
+    another study.
 
     >>> import tempfile
     >>> from jaxou import studies
@@ -90,8 +91,14 @@ def run(
     >>> first.computed, again.computed
     (2, 0)
     """
+    if not isinstance(study, Study):
+        raise ConfigError(
+            f"study = {study!r}: it must be a Study, as Study.from_toml(path) or "
+            "studies.ready.load(name) make one"
+        )
     start = time.perf_counter()
     cells = _shard({cell.id: cell for cell in study.cells()}.values(), shard)
+    check_executor(executor)
     _refuse_absent_devices(devices, executor)
     folder = Folder.create(out, study)
     found, repaired = scan(folder, study, cells)
@@ -305,9 +312,10 @@ def _shard(cells: Iterable[Cell], shard: tuple[int, int] | None) -> list[Cell]:
     cells = list(cells)
     if shard is None:
         return cells
+    pair = isinstance(shard, tuple | list) and [type(part) for part in shard] == [int, int]
+    if not pair or not 0 <= shard[0] < shard[1]:
+        raise ConfigError(f"shard = {shard!r}: it must be (i, n) with 0 <= i < n")
     number, count = shard
-    if not (isinstance(number, int) and isinstance(count, int) and 0 <= number < count):
-        raise ConfigError(f"shard = {number}/{count}: it must be i/n with 0 <= i < n")
     return cells[number::count]
 
 

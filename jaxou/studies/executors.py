@@ -45,17 +45,26 @@ class Workers:
 @contextlib.contextmanager
 def workers_of(executor: Any, out: Path, cells: int) -> Iterator[Workers]:
     """The workers that `executor` names; what is opened here is closed here."""
+    check_executor(executor)
     if executor is None:
         yield Workers(_here, 1)
     elif isinstance(executor, Executor):
         yield Workers(executor.submit, 64)
     elif isinstance(executor, str):
         name, _, value = executor.partition("=")
-        if name not in NAMES:
-            raise ConfigError(f"executor = {executor!r}{did_you_mean(name, NAMES, '')}")
         with {"processes": _processes, "dask": _dask}.get(name, _queue)(name, value, out) as found:
             yield found
-    else:
+
+
+def check_executor(executor: Any) -> None:
+    """Refuse what names no executor, whether there is work for one or not."""
+    if isinstance(executor, str):
+        name, _, value = executor.partition("=")
+        if name not in NAMES:
+            raise ConfigError(f"executor = {executor!r}{did_you_mean(name, NAMES)}")
+        if name == "processes" and not (value.isdecimal() and int(value) >= 1):
+            raise ConfigError(f"executor = {executor!r}: processes=N needs a number, 1 or more")
+    elif executor is not None and not isinstance(executor, Executor):
         raise ConfigError(
             f"executor = {executor!r}: it must be a concurrent.futures.Executor or one of "
             + ", ".join(f"{n}={v}" if v else n for n, v in NAMES.items())
@@ -74,8 +83,6 @@ def _here(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
 
 @contextlib.contextmanager
 def _processes(name: str, value: str, out: Path) -> Iterator[Workers]:
-    if not value.isdecimal() or int(value) < 1:
-        raise ConfigError(f"executor = {name}={value}: processes=N needs a number, 1 or more")
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(int(value), mp_context=context, initializer=_prepare)
     try:

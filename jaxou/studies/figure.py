@@ -70,7 +70,7 @@ def figures_from(
         ):
             value = table.get(name, _DEFAULTS.get(name))
             if value not in choices:
-                hint = did_you_mean(str(value), dict.fromkeys(filter(None, choices)), "")
+                hint = did_you_mean(str(value), filter(None, choices))
                 raise ConfigError(f"{where}.{name} = {value!r}{hint}")
         beside = table.get("beside", [])
         if not isinstance(beside, list) or any(name not in quantities for name in beside):

@@ -19,13 +19,20 @@ import dataclasses
 import functools
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import ConfigError, check_value, did_you_mean, leaves, overlay
+from ..config import (
+    ConfigError,
+    check_value,
+    did_you_mean,
+    leaves,
+    overlay,
+    parse_toml,
+    read_text,
+)
 from .design import Design, as_table, design_from
 from .figure import Figure, figures_from
 from .kinds import Kind, find_kind
@@ -95,7 +102,7 @@ class Study:
         table = as_table(table, "the study")
         for key in table:
             if key not in KEYS:
-                raise ConfigError(f"unknown setting {key}{did_you_mean(key, _names(KEYS), '')}")
+                raise ConfigError(f"unknown setting {key}{did_you_mean(key, KEYS)}")
         name = _text(table.get("name"), "name")
         if not name or name != Path(name).name or name.startswith("."):
             raise ConfigError(f"name = {name!r}: it must be a word that can name a folder")
@@ -107,6 +114,7 @@ class Study:
             raise ConfigError(f"base: {error}") from None
         design = design_from(table.get("design", {}), _fields(kind))
         design = _checked_axes(design, kind)
+        _refuse_twice(base, design)
         seed, replicates = table.get("seed", 0), table.get("replicates", 1)
         if type(seed) is not int or seed < 0:
             raise ConfigError(f"seed = {seed!r}: it must be a whole number, zero or more")
@@ -131,25 +139,14 @@ class Study:
     @classmethod
     def from_toml(cls, path: Path | str) -> Study:
         """The study of a TOML file; an unknown key, wrong type or value is a `ConfigError`."""
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            words = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-            raise ConfigError(f"{path}: {words or error}") from None
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path} is not valid TOML: {error}") from None
-        return cls.from_text(text, str(path))
+        return cls.from_text(read_text(path), str(path))
 
     @classmethod
     def from_text(cls, text: str, where: str = "the study") -> Study:
         """The study of a TOML text; `where` names it in errors."""
+        table = parse_toml(text, where)
         try:
-            return cls.make(**tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(
-                f"{where} is not valid TOML: {' '.join(str(error).split())}"
-            ) from None
+            return cls.make(**table)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
 
@@ -338,6 +335,18 @@ def _refuse_two_seeds(kind: Kind, base: Mapping[str, Any], design: Design, repli
             raise ConfigError(f"design.axes.{axis.name} sets the seed already: take replicates = 1")
 
 
+def _refuse_twice(base: Mapping[str, Any], design: Design) -> None:
+    """A setting is fixed in the base or varies along an axis."""
+    fixed = _flat_names(base)
+    for axis in design.axes:
+        for field in axis.fields:
+            if field in fixed:
+                raise ConfigError(
+                    f"base.{field}: the axis {axis.name} sets it in every cell; take it out of "
+                    "base, or out of the design"
+                )
+
+
 def _flat_names(table: Mapping[str, Any], prefix: str = "") -> set[str]:
     names: set[str] = set()
     for key, value in table.items():
@@ -359,9 +368,7 @@ def _quantities(names: Any, kind: Kind) -> tuple[str, ...]:
         if not isinstance(name, str) or not name:
             raise ConfigError(f"quantities: {name!r} is no name")
         if kind.quantities is not None and name not in kind.quantities:
-            raise ConfigError(
-                f"quantities: unknown {name}{did_you_mean(name, kind.quantities, '')}"
-            )
+            raise ConfigError(f"quantities: unknown {name}{did_you_mean(name, kind.quantities)}")
         if list(names).count(name) > 1:
             raise ConfigError(f"quantities: {name} is there twice")
     return tuple(names)
@@ -371,7 +378,3 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ConfigError(f"{name} = {value!r}: it must be a text")
     return value
-
-
-def _names(keys: Sequence[str]) -> dict[str, None]:
-    return dict.fromkeys(keys)

@@ -1,13 +1,16 @@
 """The arithmetic of a certificate, shared by whoever makes one and whoever checks one."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from ..bounds.inversion import kl_inverse
 from ..bounds.ledger import Ledger
 from ..bounds.weights import decimal
+from .posterior import Posterior
 from .priors import ScaleGrid
+from .risk import LossTable
 
 MONTE_CARLO_SHARE = 0.2
 """Share of delta spent on the Monte Carlo step; it enters through a logarithm only."""
@@ -52,6 +55,32 @@ def upper_risk(risk: float, variance: float, draws: int, delta: float, kind: str
         return float(kl_inverse(risk, logarithm / draws))
     away = np.sqrt(2.0 * variance * logarithm / draws) + 7.0 * logarithm / (3.0 * (draws - 1))
     return float(min(1.0, (risk + away) * (1.0 + 1e-12)))
+
+
+class Evaluation(NamedTuple):
+    """The numbers of a certificate, from KL in nats to the bound; see `Certificate`."""
+
+    kl: float
+    risk: float
+    variance: float
+    risk_upper: float
+    complexity: float
+    bound: float
+
+
+def evaluate(
+    law: Posterior, scale: float, table: LossTable, n: int, delta: float, delta_mc: float, kind: str
+) -> Evaluation:
+    """The bound of `law` against the prior of variance `scale`, from the losses of fresh draws.
+
+    `delta` is what the bound may spend on this prior, `delta_mc` what the draws may.
+    """
+    draws = table.by_draw.shape[0]
+    kl, risk = float(law.kl(scale)), float(table.risk)
+    variance = float(jnp.var(table.by_draw, ddof=1)) if draws > 1 else 0.0
+    upper = upper_risk(risk, variance, draws, delta_mc, kind)
+    total = float(complexity(kl, n, delta))
+    return Evaluation(kl, risk, variance, upper, total, inverted(upper, total))
 
 
 def inverted(risk: float, budget: float) -> float:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._check import as_count
 from .._typing import PRNGKeyArray, Vector
 from ..curvature.parameters import from_vector, to_vector
 from ..laws import Gaussian
@@ -82,7 +83,8 @@ def adapted(model: Any, rank: int, *, key: PRNGKeyArray) -> Adapted:
     """Adapters of `rank` for every matrix of `model`; at first they change nothing.
 
     A matrix with fewer rows or columns than `rank` gets as many as fit. Each A is a random
-    orthonormal frame. Trains `rank` x rows numbers per matrix; vectors (biases) are left alone.
+    orthonormal frame. Trains `rank` x rows numbers per matrix; vectors (biases) and the kernels
+    of convolutions are left alone.
     Raises `ValueError` if the model has no matrix or `rank` is not a positive integer.
 
     >>> network = {"inner": jnp.ones((5, 8)), "bias": jnp.zeros(5), "outer": jnp.ones((3, 5))}
@@ -90,11 +92,15 @@ def adapted(model: Any, rank: int, *, key: PRNGKeyArray) -> Adapted:
     >>> to_vector(small, small.trainable).shape, bool((small.merged["inner"] == 1).all())
     ((16,), True)
     """
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ValueError(f"rank={rank!r} must be an integer of 1 or more")
+    rank = as_count(rank, "rank")
     matrices = [leaf for leaf in jax.tree.leaves(model) if _is_matrix(leaf)]
     if not matrices:
-        raise ValueError("the model has no matrix (2-d floating array) that could be adapted")
+        shapes = [leaf.shape for leaf in jax.tree.leaves(model) if eqx.is_inexact_array(leaf)]
+        raise ValueError(
+            f"the model has no matrix that could be adapted, its arrays have the shapes {shapes}: "
+            "adapters are for 2-d floating arrays, not for the kernels of convolutions; fine-tune "
+            "a part of it with trainable="
+        )
     inner, outer = [], []
     for number, matrix in enumerate(matrices):
         rows, columns = matrix.shape

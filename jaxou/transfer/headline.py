@@ -11,12 +11,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from .._typing import PRNGKeyArray, Vector
 from ..curvature.parameters import from_vector, to_vector
 from .data import TransferData, load
+from .descent import adam
 from .domains import CLASSES, FEATURES, Examples
 from .model import SoftmaxRegression, accuracy, cross_entropy
 from .poses import posed_source
@@ -96,12 +96,12 @@ def digits_problem(
     `posed` trains the source on its images in random poses too (`posed_source`), else on the
     images as they are. About 10 s for "softmax", 20 s for "network".
     """
+    start, trial, tune = jax.random.split(jax.random.key(seed), 3)
+    model = untrained(kind, start)
     data = load(n_target, seed=seed)
     train_set, test_set = data.source_train, data.source_test
     if posed:
         train_set, test_set = posed_source(seed, poses=poses)
-    start, trial, tune = jax.random.split(jax.random.key(seed), 3)
-    model = untrained(kind, start)
     rate = 0.02 if kind == "softmax" else 2e-3
     found = [
         train(model, train_set, weight_decay=decay, steps=steps, rate=rate, key=trial)
@@ -162,19 +162,11 @@ def _train(
         losses = jax.vmap(lambda x, y: loss(candidate, (x, y)))(x[rows], y[rows])
         return jnp.mean(losses) + 0.5 * decay * (vector @ vector)
 
-    def schedule(step: Array) -> Array:
-        return 0.5 * rate * (1.0 + jnp.cos(jnp.pi * step.astype(jnp.float32) / steps))
-
-    optimiser = optax.adam(schedule)
-
-    def step(carry: Any, index: Array) -> tuple[Any, None]:
-        vector, state = carry
+    def slope(vector: Vector, index: Array) -> Vector:
         rows = jax.random.randint(jax.random.fold_in(key, index), (batch,), 0, x.shape[0])
-        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            update, state = optimiser.update(jax.grad(objective)(vector, rows), state)
-        return (optax.apply_updates(vector, update), state), None
+        return jax.grad(objective)(vector, rows)
 
-    return jax.lax.scan(step, (vector, optimiser.init(vector)), jnp.arange(steps))[0][0]
+    return adam(slope, vector, steps=steps, rate=rate)
 
 
 def recorded(record: dict[str, Any]) -> tuple[Any, Examples]:

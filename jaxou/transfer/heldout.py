@@ -2,7 +2,7 @@
 
 import math
 
-from .._check import refuse_unless
+from .._check import as_count, refuse_unless
 
 
 def test_set_bound(errors: int, n: int, delta: float = 0.05) -> float:
@@ -16,7 +16,8 @@ def test_set_bound(errors: int, n: int, delta: float = 0.05) -> float:
     >>> f"{test_set_bound(0, 100):.4f}"  # 1 - 0.05^(1/100)
     '0.0295'
     """
-    refuse_unless(n >= 1 and 0 <= errors <= n, f"errors={errors} must lie between 0 and n={n}")
+    n, errors = as_count(n, "n"), as_count(errors, "errors", 0)
+    refuse_unless(errors <= n, f"errors={errors} must lie between 0 and n={n}")
     refuse_unless(0 < delta < 1, f"delta={delta} must lie in (0, 1)")
     if errors == n:
         return 1.0

@@ -9,7 +9,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from .._check import as_float, as_number, is_concrete, refuse_unless, show_value
+from .._check import (
+    as_float,
+    as_number,
+    is_concrete,
+    refuse_unless,
+    require_finite,
+    show_value,
+)
 from .._typing import Matrix, ScalarLike, Vector
 from ..kernels import as_step_count
 from ..laws import Gaussian
@@ -54,8 +61,14 @@ class LeastSquaresMoments(eqx.Module):
     def law(self, initial: Gaussian, steps: ScalarLike) -> Moments:
         """Mean and covariance after `steps` steps from `initial` (only its moments matter).
 
-        Exact, for any learning rate. Cost O(steps n d^2); the number of steps is data.
+        Exact, for any learning rate, and infinite or NaN where that makes them leave the numbers
+        that a float can hold. Cost O(steps n d^2); the number of steps is data.
         """
+        if initial.dimension != self.optimum.shape[0]:
+            raise ValueError(
+                f"initial has {initial.dimension} dimensions and the data have "
+                f"{self.optimum.shape[0]} features: give a law of the weights"
+            )
         return _after(self, initial.mean, initial.covariance, as_step_count(steps, "steps"))
 
     def steady(self) -> Moments:
@@ -197,6 +210,8 @@ def least_squares_moments(
     x, y = as_float(x, "x"), as_float(y, "y")
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise ValueError(f"x must be (n, d) and y (n,), got shapes {x.shape} and {y.shape}")
+    require_finite(x, "x")
+    require_finite(y, "y")
     n, d = x.shape
     rate, batch = as_number(learning_rate, "learning_rate"), as_number(batch_size, "batch_size")
     decay, beta = as_number(weight_decay, "weight_decay"), as_number(momentum, "momentum")
@@ -211,6 +226,8 @@ def least_squares_moments(
             "batch cannot be larger than the data",
         )
     anchor = jnp.zeros(d) if anchor is None else as_float(anchor, "anchor")
+    if anchor.shape != (d,):
+        raise ValueError(f"anchor must have shape ({d},), got {anchor.shape}")
     bowl = x.T @ x / n + decay * jnp.eye(d)
     lowest = eigh(lax.stop_gradient(bowl))[0][0]
     refuse_unless(

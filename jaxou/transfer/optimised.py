@@ -13,13 +13,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float
 
 from .._typing import PRNGKeyArray, Scalar, Vector
 from ..bounds.inversion import kl_inverse
 from ..curvature.batching import example_count
 from ..curvature.parameters import call_loss, from_vector
+from .descent import adam
 from .posterior import Posterior
 
 DRAWS = 16
@@ -65,7 +65,7 @@ def descend(
 
     `loss(model, example)` is a negative log-likelihood (any loss that is small where the model is
     right will do). With `free_scale=False` tau^2 stays. Cost per step: three passes of `DRAWS`
-    models over at most `MOST_EXAMPLES` examples. A step rate that is halved to zero by a cosine.
+    models over at most `MOST_EXAMPLES` examples. Raises `RuntimeError` if the descent diverges.
     """
     low = lambda tree: jax.tree.map(_single, tree)
     scale32 = jnp.asarray(scale, jnp.float32)
@@ -139,22 +139,12 @@ def _descend(
     rate: Scalar,
     free_scale: Bool[Array, ""],
 ) -> _Free:
-    def schedule(step: Array) -> Scalar:
-        return 0.5 * rate * (1.0 + jnp.cos(jnp.pi * step.astype(jnp.float32) / steps))
+    def slope(free: _Free, index: Array) -> _Free:
+        found = jax.grad(problem)(free, jax.random.fold_in(key, index))
+        held = jnp.where(free_scale, found.log_scale, 0.0)  # one program for both
+        return eqx.tree_at(lambda s: s.log_scale, found, held)
 
-    optimiser = optax.adam(schedule)
-
-    def step(carry: Any, index: Array) -> tuple[Any, None]:
-        free, state = carry
-        slope = jax.grad(problem)(free, jax.random.fold_in(key, index))
-        held = jnp.where(free_scale, slope.log_scale, 0.0)  # one program for both
-        slope = eqx.tree_at(lambda s: s.log_scale, slope, held)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to integer powers
-            update, state = optimiser.update(slope, state)
-        return (optax.apply_updates(free, update), state), None
-
-    carry = (free, optimiser.init(free))
-    return jax.lax.scan(step, carry, jnp.arange(steps))[0][0]
+    return adam(slope, free, steps=steps, rate=rate)
 
 
 def _single(leaf: Any) -> Any:

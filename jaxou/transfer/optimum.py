@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import refuse_lost
-from .._typing import Matrix, Scalar, Vector
+from .._check import as_count, as_number, refuse_lost, refuse_unless, show_value
+from .._typing import Matrix, Scalar, ScalarLike, Vector
 from ..curvature.batching import example_count, sum_over
 from ..curvature.hessian import hessian
-from ..curvature.parameters import bind, from_vector, to_vector
+from ..curvature.parameters import from_vector, losses_of, to_vector
+
+LARGEST = 10_000
+"""Most parameters of Newton's method here: their Hessian takes 800 MB."""
 
 
 class Optimum(eqx.Module):
@@ -25,13 +28,20 @@ class Optimum(eqx.Module):
     gradient_norm: Scalar
     steps: int = eqx.field(static=True)
 
+    def __str__(self) -> str:
+        return (
+            f"value {float(self.value):.6g} nats after {self.steps} steps, "
+            f"{self.vector.shape[0]:,} parameters; gradient of length "
+            f"{float(self.gradient_norm):.2g}"
+        )
+
 
 def minimise(
     model: Any,
     loss: Callable[..., Any],
     data: Any,
     *,
-    weight_decay: Any = 1e-3,
+    weight_decay: ScalarLike = 1e-3,
     trainable: Any = None,
     tolerance: float | None = None,
     max_steps: int = 100,
@@ -39,23 +49,29 @@ def minimise(
 ) -> Optimum:
     r"""argmin over theta of (1/n) sum_i l(theta, z_i) + (weight_decay/2) |theta|^2, from `model`.
 
-    Newton's method with the exact Hessian and step halving (Armijo), for models of up to about
-    2,000 parameters; the Hessian is shifted until it is positive definite, and kept for as long
+    Newton's method with the exact Hessian and step halving (Armijo), for models of up to some
+    thousand parameters; the Hessian is shifted until it is positive definite, and kept for as long
     as each step shortens the gradient fivefold. Stops when the gradient is shorter than
     `tolerance` (default 1e-10 in float64, 1e-5 in float32). Cost: some five Hessians (see
     `jaxou.curvature.hessian`), each with one d x d factorisation. Raises `RuntimeError` if
-    `max_steps` do not suffice.
+    `max_steps` do not suffice, and `ValueError` on a loss that is not finite and for more than
+    10,000 parameters.
 
     >>> loss = lambda model, example: 0.5 * (model[0] - example) ** 2
     >>> found = minimise(jnp.zeros(1), loss, jnp.array([1.0, 3.0]), weight_decay=1.0)
     >>> round(float(found.vector[0]), 6)
     1.0
     """
-    if weight_decay < 0:
-        raise ValueError(f"weight_decay={weight_decay} must not be negative")
     vector = to_vector(model, trainable)
+    if vector.shape[0] > LARGEST:
+        raise ValueError(
+            f"the Hessian of {vector.shape[0]:,} parameters is too large for Newton's method "
+            f"(limit {LARGEST:,}): train by minibatches and end with `polish`, or minimise over a "
+            "part of the model with trainable="
+        )
     data = jax.tree.map(jnp.asarray, data)
-    decay = jnp.asarray(weight_decay, vector.dtype)
+    decay = penalty(weight_decay).astype(vector.dtype)
+    max_steps = as_count(max_steps, "max_steps", 0)
     if tolerance is None:
         tolerance = 1e-10 if vector.dtype == jnp.float64 else 1e-5
     objective = Objective(model, loss, data, decay, trainable, chunk)
@@ -74,9 +90,16 @@ def minimise(
         last = norm
     raise RuntimeError(
         f"the gradient is still {float(norm):.2g} long after {max_steps} Newton steps "
-        f"(tolerance {tolerance:.2g}): raise weight_decay (now {weight_decay:g}), which makes the "
+        f"(tolerance {tolerance:.2g}): raise weight_decay (now {float(decay):g}), which makes the "
         "minimum sharper, or start nearer to it"
     )
+
+
+def penalty(weight_decay: ScalarLike) -> Scalar:
+    """The weight decay as an array; `ValueError` if it is negative."""
+    decay = as_number(weight_decay, "weight_decay")
+    refuse_unless(decay >= 0, f"weight_decay={show_value(decay)} must not be negative")
+    return decay
 
 
 class Objective(eqx.Module):
@@ -90,10 +113,8 @@ class Objective(eqx.Module):
     chunk: int = eqx.field(static=True)
 
     def __call__(self, vector: Vector) -> Float[Array, ""]:
-        function = bind(self.model, self.loss, self.trainable)
-
         def block(examples: Any, weights: Float[Array, " block"]) -> Float[Array, ""]:
-            return weights @ jax.vmap(lambda example: function(vector, example))(examples)
+            return weights @ losses_of(self.model, self.loss, self.trainable, examples)(vector)
 
         mean = sum_over(block, self.data, chunk=self.chunk) / example_count(self.data)
         return mean + 0.5 * self.decay * (vector @ vector)

@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._check import as_number, refuse_lost, refuse_unless, show_value
+from .._check import as_count, refuse_lost
 from .._typing import ScalarLike, Vector
 from ..curvature.parameters import from_vector, to_vector
-from .optimum import Objective, Optimum
+from .optimum import Objective, Optimum, penalty
 
 MEMORY = 30
 """Pairs of steps and gradients that L-BFGS remembers."""
@@ -38,15 +38,11 @@ def polish(
     >>> [round(float(x), 6) for x in found.vector]
     [0.5, 0.9]
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps={steps!r} must be an integer of 1 or more")
-    if not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(f"chunk={chunk!r} must be an integer of 1 or more")
-    decay = as_number(weight_decay, "weight_decay")
-    refuse_unless(decay >= 0, f"weight_decay={show_value(decay)} must not be negative")
+    steps = as_count(steps, "steps")
     vector = to_vector(model, trainable)
     data = jax.tree.map(jnp.asarray, data)
-    objective = Objective(model, loss, data, decay.astype(vector.dtype), trainable, chunk)
+    decay = penalty(weight_decay).astype(vector.dtype)
+    objective = Objective(model, loss, data, decay, trainable, as_count(chunk, "chunk"))
     vector, value, norm = _descend(objective, vector, steps)
     refuse_lost("the loss", value, norm)
     return Optimum(from_vector(model, vector, trainable), vector, value, norm, steps)

@@ -10,7 +10,8 @@ literature uses for handwritten digits (Simard, Steinkraus and Platt 2003: about
 import numpy as np
 from jaxtyping import Float
 
-from .data import source_order
+from .._check import as_count
+from .data import size_in, source_order
 from .domains import FEATURES, INK, Examples, blocks, mnist_images, uci_recipe
 
 ROTATION = 15.0
@@ -32,6 +33,7 @@ def mnist_poses(copies: int = COPIES, *, seed: int = 0) -> tuple[np.ndarray, np.
     Turn, slant, height and width of each image in each copy are uniform within `ROTATION`,
     `SHEAR` and `SMALLEST`; poses are a function of `seed`. About 1 s per copy.
     """
+    copies = as_count(copies, "copies", 0)
     images, labels = mnist_images()
     rng = np.random.default_rng([seed, 2])
     made = [uci_recipe(images)] + [posed(images, rng) for _ in range(copies)]
@@ -82,7 +84,7 @@ def posed_source(
     """
     x, labels = mnist_poses() if poses is None else poses
     order = source_order(len(labels), seed)
-    cut = len(order) - n_source_test
+    cut = len(order) - size_in("n_source_test", n_source_test, len(order) - 1, "source images")
 
     def part(which: np.ndarray) -> Examples:
         return Examples(x[:, which].reshape(-1, x.shape[2]), np.tile(labels[which], len(x)))

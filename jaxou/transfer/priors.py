@@ -1,7 +1,7 @@
 """Source-only priors of the certificate, and what choosing among them costs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,6 +22,9 @@ PRIORS = ("source", "isotropic", "zero")
 STRUCTURES = ("full", "diagonal", "low_rank")
 """Of prior and posterior: dense (d up to 2,000), diagonal, low-rank plus diagonal."""
 
+SHAPES = ("steady", "laplace")
+"""Of a source prior: SGD's steady law, or the inverse of the damped Hessian."""
+
 
 class PriorShape(eqx.Module):
     """N(center, tau^2 root root'), root root' of mean variance 1."""
@@ -32,6 +35,48 @@ class PriorShape(eqx.Module):
     def whiten(self, vector: Vector) -> Vector:
         """Coordinates in which the prior is N(0, tau^2 I)."""
         return self.root.solve((vector - self.center)[None, :])[0]
+
+
+class ShapeMaker(NamedTuple):
+    """What candidate prior shapes are made from: all that the prior may see.
+
+    `data` is None for a prior that has seen nothing, `curve` holds `trainable` and `chunk`.
+    """
+
+    model: Any
+    loss: Callable[..., Any]
+    data: Any
+    center: Vector
+    structure: str
+    shape: str
+    rank: int
+    curve: dict[str, Any]
+
+    def all(
+        self,
+        covariance: Any,
+        inflations: tuple[float, ...],
+        ridges: tuple[float, ...],
+        decay: float,
+    ) -> tuple[list[PriorShape], tuple[float, ...]]:
+        """The shapes, and the inflation or ridge of each."""
+        what = (self.model, self.loss, self.data, self.center)
+        if self.structure != "full":
+            if covariance is not None:
+                raise ValueError(
+                    "prior_covariance needs structure='full'; the other structures make their own "
+                    "prior from source_data and ridge"
+                )
+            values = ridges if self.structure == "low_rank" and self.data is not None else (0.0,)
+            how = dict(structure=self.structure, rank=self.rank, **self.curve)
+            return [structured_shape(*what, ridge=v, **how) for v in values], values
+        if covariance is None and self.data is not None and self.shape == "laplace":
+            made = [laplace_covariance(*what, v, **self.curve) for v in ridges]
+            return [prior_shape(self.center, matrix, 0.0) for matrix in made], ridges
+        if covariance is None and self.data is not None:
+            covariance = source_covariance(*what, weight_decay=decay, **self.curve)
+        values = (0.0,) if covariance is None else inflations
+        return [prior_shape(self.center, covariance, v) for v in values], values
 
 
 def prior_shape(center: Vector, covariance: Matrix | None, inflation: float) -> PriorShape:
@@ -73,7 +118,8 @@ def source_covariance(
 ) -> Matrix:
     """Shape of the steady law of SGD on the source: (A + lambda I) S + S (A + lambda I) = C.
 
-    Uses the source sample alone; the noise ratio is left out because a shape has no scale.
+    Uses the source sample alone; the noise ratio is left out because a shape has no scale. Raises
+    `ValueError` where A + lambda I is singular.
     """
     found = measure(
         from_vector(model, center, trainable),
@@ -83,7 +129,13 @@ def source_covariance(
         trainable=trainable,
         chunk=chunk,
     )
-    return _steady_shape(found.hessian, found.noise, jnp.asarray(weight_decay, center.dtype))
+    shape = _steady_shape(found.hessian, found.noise, jnp.asarray(weight_decay, center.dtype))
+    if not bool(jnp.isfinite(shape).all()):
+        raise ValueError(
+            f"the source's Hessian is singular and weight_decay={weight_decay:g}, so SGD has no "
+            "steady law to shape the prior: give weight_decay > 0, or shape='laplace'"
+        )
+    return shape
 
 
 @jax.jit

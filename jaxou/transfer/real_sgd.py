@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
-from .._check import is_concrete
+from .._check import as_count, is_concrete
 from ..curvature.batching import example_count
 from ..curvature.parameters import as_vector, bind, to_vector
 from ..linalg import AbstractMatrix
@@ -126,8 +126,10 @@ class RealSGD(AbstractMethod):
             example_count(entry)
         if reshuffle not in ("epoch", "step"):
             raise ValueError(f"reshuffle={reshuffle!r} must be 'epoch' or 'step'")
-        if chunk is not None and (chunk < 1 or chunk > MOST or chunk & (chunk - 1)):
-            raise ValueError(f"chunk={chunk} must be a power of two from 1 to {MOST}")
+        if chunk is not None:
+            chunk = as_count(chunk, "chunk")
+            if chunk > MOST or chunk & (chunk - 1):
+                raise ValueError(f"chunk={chunk} must be a power of two from 1 to {MOST}")
         self.model, self.loss, self.trainable = model, loss, trainable
         self.data = jax.tree.map(jnp.asarray, entries)
         self.anchor = None if anchor is None else as_vector(anchor, model, trainable, "anchor")

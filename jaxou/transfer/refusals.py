@@ -1,46 +1,56 @@
 """What a certificate refuses, and why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .._check import as_count, as_float, as_number, refuse_unless, require_finite, require_float64
 from .._typing import Vector
 from ..curvature.batching import example_count
 from ..curvature.estimate import DENSE_PARAMETERS
-from ..curvature.parameters import from_vector, to_vector
-from .priors import PRIORS, STRUCTURES
-from .risk import losses_at
+from ..curvature.parameters import to_vector
+from .accounts import MONTE_CARLO
+from .priors import PRIORS, SHAPES, STRUCTURES
+from .risk import LossTable, losses_at
+
+_BOUNDED = (
+    "the bound holds for bounded losses only; use the 0-1 loss, or floor the probabilities and "
+    "divide by log(1/p_min)"
+)
 
 
 def check_settings(
     model: Any,
+    target_data: Any,
+    *,
     trainable: Any,
     delta: float,
-    prior: str,
     draws: int,
-    target_data: Any,
+    prior: str,
     structure: str,
+    shape: str,
     monte_carlo: str,
-    kinds: tuple[str, ...],
+    rank: int,
+    rate: float,
+    weight_decay: float,
 ) -> int:
     """The number of trainable parameters, or an error that says what to change."""
-    if jnp.result_type(float) != jnp.float64:
-        raise RuntimeError(
-            "a certificate is computed in float64 only: run "
-            'jax.config.update("jax_enable_x64", True) before any array is made'
-        )
-    if not 0.0 < delta < 1.0:
-        raise ValueError(f"delta={delta} must lie in (0, 1)")
+    require_float64("a certificate is computed")
+    refuse_unless(0.0 < as_number(delta, "delta") < 1.0, f"delta={delta} must lie in (0, 1)")
+    as_count(draws, "draws")
+    as_count(rank, "rank")
+    refuse_unless(as_number(rate, "rate") > 0, f"rate={rate} must be positive")
+    decay = as_number(weight_decay, "weight_decay")
+    refuse_unless(decay >= 0, f"weight_decay={weight_decay} must not be negative")
     if prior not in (*PRIORS, "split"):
         raise ValueError(f"prior={prior!r} must be 'source', 'isotropic', 'zero' or 'split'")
     if structure not in STRUCTURES:
         raise ValueError(f"structure={structure!r} must be 'full', 'diagonal' or 'low_rank'")
-    if draws < 1:
-        raise ValueError(f"draws={draws} must be at least 1")
-    if monte_carlo not in kinds:
+    if shape not in SHAPES:
+        raise ValueError(f"shape={shape!r} must be 'steady' or 'laplace'")
+    if monte_carlo not in MONTE_CARLO:
         raise ValueError(f"monte_carlo={monte_carlo!r} must be 'kl' or 'bernstein'")
     if monte_carlo == "bernstein" and draws < 2:
         raise ValueError("monte_carlo='bernstein' needs draws >= 2 for a variance")
@@ -62,16 +72,34 @@ def check_settings(
     return size
 
 
+def several(value: float | Sequence[float], name: str, positive: bool) -> tuple[float, ...]:
+    """One number or a sequence of them, all finite and not negative (or above zero)."""
+    array = as_float(value, name)
+    require_finite(array, name)
+    values = np.ravel(np.asarray(array))
+    good = values > 0 if positive else values >= 0
+    if not (len(values) and good.all()):
+        least = "positive" if positive else "zero or more"
+        raise ValueError(f"{name}={value!r} must be one or more numbers, each {least}")
+    return tuple(values.tolist())
+
+
 def refuse_unbounded(
     model: Any, loss01: Callable[..., Any], data: Any, center: Vector, trainable: Any
 ) -> None:
-    from_vector(model, center, trainable)
+    """Raise if a loss of the model at `center` is outside [0, 1], or NaN."""
     losses = np.asarray(losses_at(model, loss01, data, center[None, :], trainable))
     if not ((losses >= 0.0) & (losses <= 1.0)).all():
         worst = losses.flat[np.argmax(np.abs(losses - 0.5))]
+        raise ValueError(f"loss01 returned {worst:.6g}, outside [0, 1]: {_BOUNDED}")
+
+
+def refuse_outside(table: LossTable) -> None:
+    """The same for models that were drawn."""
+    if outside := int(table.outside):
         raise ValueError(
-            f"loss01 returned {worst:.6g}, outside [0, 1]: the bound holds for bounded losses "
-            "only; use the 0-1 loss, or floor the probabilities and divide by log(1/p_min)"
+            f"loss01 returned {outside} values outside [0, 1] for models drawn from the posterior: "
+            + _BOUNDED
         )
 
 

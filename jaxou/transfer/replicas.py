@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._check import refuse_unless
-from .._typing import Particles, PRNGKeyArray, Scalar, Vector
+from .._check import as_count, as_float, as_number, refuse_unless, require_finite, show_value
+from .._typing import Particles, PRNGKeyArray, Scalar, ScalarLike, Vector
 from ..curvature.batching import example_count
-from ..curvature.parameters import as_vector, bind, from_vector
+from ..curvature.parameters import bind, from_vector, to_vector
+from .optimum import penalty
 
 
 class Replicas(eqx.Module):
@@ -37,12 +38,12 @@ def sgd_replicas(
     data: Any,
     *,
     starts: Any,
-    learning_rate: Any,
+    learning_rate: ScalarLike,
     batch_size: int,
     steps: int,
     key: PRNGKeyArray,
-    momentum: Any = 0.0,
-    weight_decay: Any = 0.0,
+    momentum: ScalarLike = 0.0,
+    weight_decay: ScalarLike = 0.0,
     saves: int | Sequence[int] = 1,
     trainable: Any = None,
     chunk: int = 64,
@@ -56,7 +57,9 @@ def sgd_replicas(
     (0 is the start). Replica r at step k draws its batch from fold_in(fold_in(key, r), k) alone,
     so adding replicas keeps the old ones, and so does any `chunk` up to the order of sums.
     Cost R steps batch_size gradients; memory chunk x batch_size of them. New values of
-    learning_rate, momentum, weight_decay and steps do not compile anew.
+    learning_rate, momentum, weight_decay and steps do not compile anew. Runs from given points of
+    one stage; `RealSGD` is the method for whole chains, their verdicts, checkpoints and schedules.
+    Raises `ValueError` naming what cannot be. Runs that diverge end in inf or NaN.
 
     >>> loss = lambda model, example: 0.5 * (model[0] - example) ** 2
     >>> run = sgd_replicas(jnp.zeros(1), loss, jnp.array([1.0, 3.0]), starts=jnp.zeros((5, 1)),
@@ -64,32 +67,23 @@ def sgd_replicas(
     >>> run.positions.shape, run.steps.tolist()
     ((2, 5, 1), [0, 20])
     """
-    size = as_vector(model, model, trainable).shape[0]
-    starts = jnp.asarray(starts, jnp.result_type(float))
+    size = to_vector(model, trainable).shape[0]
+    starts = as_float(starts, "starts")
     if starts.ndim != 2 or starts.shape[1] != size:
         raise ValueError(f"starts must have shape (replicas, {size}), got {starts.shape}")
-    refuse_unless(learning_rate > 0, f"learning_rate={learning_rate} must be positive")
-    refuse_unless((momentum >= 0) & (momentum < 1), f"momentum={momentum} must lie in [0, 1)")
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be at least 1")
-    save_steps = _save_steps(saves, steps)
+    require_finite(starts, "starts")
+    rate, beta = as_number(learning_rate, "learning_rate"), as_number(momentum, "momentum")
+    refuse_unless(rate > 0, f"learning_rate={show_value(rate)} must be positive")
+    refuse_unless((beta >= 0) & (beta < 1), f"momentum={show_value(beta)} must lie in [0, 1)")
+    batch_size = as_count(batch_size, "batch_size")
+    save_steps = _save_steps(saves, as_count(steps, "steps"))
     data = jax.tree.map(jnp.asarray, data)
-    number = lambda value: jnp.asarray(value, starts.dtype)
-    sgd = _SGD(
-        model,
-        loss,
-        data,
-        number(learning_rate),
-        number(momentum),
-        number(weight_decay),
-        key,
-        trainable,
-        int(batch_size),
-    )
+    example_count(data)
+    sgd = _SGD(model, loss, data, rate, beta, penalty(weight_decay), key, trainable, batch_size)
 
     # whole chunks only (the last one repeats replica 0), so that one program serves all of them
     count = starts.shape[0]
-    chunk = min(chunk, count)
+    chunk = min(as_count(chunk, "chunk"), count)
     index = np.arange(-(-count // chunk) * chunk)
     index = np.where(index < count, index, 0).reshape(-1, chunk)
     parts = [
@@ -142,14 +136,13 @@ def _run_chunk(
 
 
 def _save_steps(saves: int | Sequence[int], steps: int) -> Int[np.ndarray, " saves"]:
-    if steps < 1:
-        raise ValueError(f"steps={steps} must be at least 1")
     if isinstance(saves, int | np.integer):
         if not 1 <= saves <= steps:
             raise ValueError(f"saves={saves} must lie between 1 and steps={steps}")
         return np.round(np.linspace(0, steps, int(saves) + 1)[1:]).astype(np.int64)
     chosen = np.asarray(saves)
-    if chosen.ndim != 1 or not len(chosen) or (np.diff(chosen) <= 0).any():
+    whole = chosen.ndim == 1 and chosen.dtype.kind in "iuf" and (chosen == np.floor(chosen)).all()
+    if not whole or not len(chosen) or (np.diff(chosen) <= 0).any():
         raise ValueError(f"saves={saves} must be increasing step numbers")
     if chosen[0] < 0 or chosen[-1] > steps:
         raise ValueError(f"saves={saves} must lie between 0 and steps={steps}")

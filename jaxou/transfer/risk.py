@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._typing import PRNGKeyArray, Scalar, Vector
 from ..curvature.batching import example_count
@@ -21,10 +21,12 @@ class Risk(NamedTuple):
 
 
 class LossTable(eqx.Module):
-    """Mean loss of every draw (draws,) and of every example (examples,)."""
+    """Mean loss of every draw (draws,) and of every example (examples,), and how many single
+    losses were `outside` [0, 1] or NaN."""
 
     by_draw: Float[Array, " draws"]
     by_example: Float[Array, " examples"]
+    outside: Int[Array, ""]
 
     @property
     def risk(self) -> Scalar:
@@ -99,14 +101,17 @@ def _draw_losses(
 ) -> LossTable:
     blocks = -(-draws // block)
 
-    def one(index: Array) -> tuple[Float[Array, " block"], Float[Array, " examples"]]:
+    def one(index: Array) -> tuple[Array, Array, Array]:
         noise = jax.random.normal(jax.random.fold_in(key, index), (block, law.width))
         losses = losses_at(model, loss01, data, law.draw(noise), trainable)
-        used = index * block + jnp.arange(block) < draws
-        return jnp.mean(losses, axis=1), jnp.sum(jnp.where(used[:, None], losses, 0.0), axis=0)
+        used = (index * block + jnp.arange(block) < draws)[:, None]
+        outside = used & ~((losses >= 0.0) & (losses <= 1.0))
+        by_example = jnp.sum(jnp.where(used, losses, 0.0), axis=0)
+        return jnp.mean(losses, axis=1), by_example, jnp.sum(outside)
 
-    by_draw, by_example = jax.lax.map(one, jnp.arange(blocks))
-    return LossTable(by_draw.reshape(-1)[:draws], jnp.sum(by_example, axis=0) / draws)
+    by_draw, by_example, outside = jax.lax.map(one, jnp.arange(blocks))
+    means = by_draw.reshape(-1)[:draws], jnp.sum(by_example, axis=0) / draws
+    return LossTable(*means, jnp.sum(outside))
 
 
 def losses_at(

@@ -26,9 +26,9 @@ class AbstractRoot(eqx.Module):
     def solve(self, rows: Rows) -> Rows:
         """R^-1 x for every row x."""
 
+    @abstractmethod
     def dense(self) -> Matrix:
         """R as a matrix (d, d)."""
-        raise NotImplementedError
 
 
 class DenseRoot(AbstractRoot):

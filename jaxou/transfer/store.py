@@ -104,19 +104,15 @@ def read_record(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
 
 
 def load_certificate(folder: str | Path) -> Any:
-    """The certificate that `save` wrote, unchecked: `verify` recomputes it.
+    """The certificate that `save` wrote, unchecked: `verify` recomputes it, and shows both.
 
-    >>> import tempfile
-    >>> import jax, jax.numpy as jnp, jaxou as ou
-    >>> x = jnp.stack([jnp.linspace(-1, 1, 40), jnp.ones(40)], axis=1)
-    >>> model, data = {"w": jnp.zeros(2)}, (x, x[:, 0] > 0)
-    >>> wrong = lambda model, x, y: ((model["w"] @ x > 0) != y).astype(float)
-    >>> made = ou.certify(model, wrong, prior_center=jnp.zeros(2), target_data=data, draws=500,
-    ...     posterior_center=jnp.array([3.0, 0.0]), posterior_covariance=0.1,
-    ...     key=jax.random.key(0))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     load_certificate(made.save(folder)).bound == made.bound
-    True
+    Raises `CertificateError` if the folder cannot be read.
+
+    >>> load_certificate("no-such-folder")
+    Traceback (most recent call last):
+    ...
+    jaxou.transfer.store.CertificateError: no-such-folder holds no certificate (certificate.json
+    is missing): give the folder that cert.save(...) wrote
     """
     from .certificate import Certificate
 

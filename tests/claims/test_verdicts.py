@@ -34,7 +34,7 @@ def test_a_claim_without_a_case_of_its_own_is_no_claim():
 
 def test_conditions_name_what_failed_and_what_stayed_open():
     text = conditions([case(True, "shown"), case(False, "refuted"), case(False, "undecided")])
-    assert text == "it fails with somewhere (0.1). Not decided: somewhere"
+    assert text == "it fails with somewhere (0.1 nats). Not decided: somewhere"
 
 
 def test_an_interval_across_the_margin_says_nothing():

@@ -134,7 +134,7 @@ def test_choices_are_checked():
         boot(energy)
     with pytest.raises(ValueError, match="'fixed' or 'newton'"):
         boot(minimum="moving")
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match="replicates=1 must be a whole number of at least 2"):
         boot(replicates=1)
 
 

@@ -171,6 +171,19 @@ def test_bad_choices_get_advice(net, data):
         curvature.measure(net, loss, data, kind="empirical fisher")
     with pytest.raises(ValueError, match="needs rank="):
         curvature.measure(net, loss, data, structure="low_rank")
+    with pytest.raises(ValueError, match="rank=3 .* give structure='low_rank'"):
+        curvature.measure(net, loss, data, rank=3)
+    with pytest.raises(ValueError, match="negative='drop'"):
+        curvature.measure(net, loss, data, structure="low_rank", rank=3, negative="drop")
+    with pytest.raises(ValueError, match="rank=0 must be a whole number"):
+        curvature.leading_pairs(lambda v: v, jnp.zeros(3), 0)
+    with pytest.raises(ValueError, match="chunk=0 must be a whole number"):
+        curvature.hessian(net, loss, data, chunk=0)
+    with pytest.raises(ValueError, match="at holds nan"):
+        curvature.hessian(net, loss, data, at=np.full(20, np.nan))
+    kink = lambda model, z: jnp.sum(jnp.abs(model) ** 1.5) * z  # a gradient but no curvature at 0
+    with pytest.raises(ValueError, match="the curvature of the loss is not finite"):
+        curvature.measure(jnp.zeros(2), kink, jnp.ones(3))
     with pytest.raises(ValueError, match="without a batch axis"):
         curvature.hessian(net, lambda model, example: model(example[0]), data)
     with pytest.raises(ValueError, match="too large"):
@@ -180,6 +193,17 @@ def test_bad_choices_get_advice(net, data):
         curvature.from_vector(net, jnp.zeros(3))
     with pytest.raises(ValueError, match="share one leading axis"):
         example_count((np.zeros(3), np.zeros(4)))
+
+
+def test_a_model_may_be_one_matrix():
+    square = lambda model, example: 0.5 * jnp.sum((model @ example[0] - example[1]) ** 2)
+    rng = np.random.default_rng(1)
+    data = rng.normal(size=(9, 3)), rng.normal(size=(9, 2))
+    found = curvature.measure(jnp.ones((2, 3)), square, data)
+    np.testing.assert_allclose(found.hessian, np.kron(np.eye(2), data[0].T @ data[0] / 9))
+    words = str(found)
+    assert "6 parameters from 9 examples" in words and "commut" not in words
+    assert "|AC - CA| / |AC| = " in words
 
 
 def test_memory_does_not_grow_with_the_data(net):

@@ -195,6 +195,17 @@ def test_free_fit_is_least_squares(runs):
     np.testing.assert_allclose(found.stage.noise.dense(), noise, rtol=1e-9)
 
 
+def test_far_from_zero_float32_is_as_good_as_near(runs):
+    """2^20 from zero float32 has steps of 1/8, three times the noise of a step of SGD."""
+    with jax.enable_x64(False):
+        near, far = (
+            curvature.fit(runs[:2] + shift, learning_rate=ETA, batch_size=BATCH)
+            for shift in (0.0, 2.0**20)
+        )
+    np.testing.assert_allclose(far.stage.hessian.values, near.stage.hessian.values, rtol=1e-3)
+    np.testing.assert_allclose(far.stage.noise.values, near.stage.noise.values, rtol=1e-3)
+
+
 def test_what_cannot_be_known_is_refused(runs):
     fit = lambda x, **how: curvature.fit(x, **({"learning_rate": ETA, "batch_size": BATCH} | how))
     with pytest.raises(ValueError, match=r"have 18 transitions; a fit needs at least .* = 20"):
@@ -207,7 +218,9 @@ def test_what_cannot_be_known_is_refused(runs):
         fit(runs, stride=2, symmetric=False)
     with pytest.raises(ValueError, match="scalar path"):
         fit(runs[0, :, 0])
-    short = fit(runs[:, :2])  # many runs of one step: nothing to correlate
+    with pytest.raises(ValueError, match="start the runs apart"):
+        fit(runs[:, :2])  # all of them from one point
+    short = fit(runs[:, 5:7])  # many runs of one step: nothing to correlate
     assert short.residual_test is None and short.transitions == RUNS
 
 

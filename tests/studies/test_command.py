@@ -48,6 +48,14 @@ def test_ready_studies_are_listed_and_shown(study):
     assert code == 0 and [line.split()[0] for line in said.splitlines()] == ready.names()
     code, said, _ = study("show", "momentum")
     assert code == 0 and said == ready.text("momentum")
+    for name, line in (
+        ("theory", "  kl_source: KL(Q_S || P0) of the source law from the prior, nats"),
+        ("digits", '  data.target = "digits"    # one of digits, mnist'),
+        ("run", "      Particles of the OU model that go through both stages."),
+    ):
+        code, said, _ = study("show", name)
+        assert code == 0 and line in said.splitlines(), said
+        assert "seed =" not in said  # a study has its own
 
 
 WRONG = [
@@ -62,6 +70,7 @@ WRONG = [
     (["run", "momentum", "--devices", "x"], "invalid int value"),
     (["resume", "."], "holds no study"),
     (["show", "momentun"], "did you mean momentum?"),
+    (["run", "momentum", "--executor", "slurn"], "did you mean slurm?"),
 ]
 
 

@@ -85,7 +85,7 @@ def test_a_cell_that_raises_is_recorded_and_the_others_go_on(reference, tmp_path
 
 
 def test_settings_that_contradict_each_other_fail_alone(tmp_path):
-    axes = {"finetune.noise_rank": [2, 9], "problem.dimension": [3]}
+    axes = {"finetune.noise_rank": [2, 9]}
     run(small(design={"axes": axes}), tmp_path)
     table = collect(tmp_path)
     assert (

@@ -107,7 +107,8 @@ def test_a_certificate_in_the_subspace(network, small, tuned, data):
 def test_errors_are_advice():
     for model, rank, message in (
         ({"b": jnp.ones(3)}, 1, "no matrix"),
-        ({"w": jnp.ones((2, 2))}, 0, "rank=0 must be an integer of 1 or more"),
+        ({"kernel": jnp.ones((4, 3, 2, 2))}, 1, r"\(4, 3, 2, 2\).*convolutions"),
+        ({"w": jnp.ones((2, 2))}, 0, "rank=0 must be a whole number"),
         ({"w": jnp.ones((2, 2))}, True, "rank=True"),
     ):
         with pytest.raises(ValueError, match=message):

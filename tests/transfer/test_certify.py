@@ -157,6 +157,16 @@ def test_refuses_float32(settings):
         ({"delta": 1.0}, r"delta=1.0 must lie in \(0, 1\)"),
         ({"prior": "target"}, "prior='target'"),
         ({"draws": 0}, "draws=0"),
+        ({"delta": np.nan}, "delta holds nan"),
+        ({"shape": "flat"}, "shape='flat' must be 'steady' or 'laplace'"),
+        ({"inflation": ()}, "inflation=.* one or more numbers"),
+        ({"inflation": -1.0}, "inflation=-1.0 must be .* zero or more"),
+        ({"ridge": 0.0}, "ridge=0.0 must be .* positive"),
+        ({"weight_decay": -1.0}, "weight_decay=-1.0 must not be negative"),
+        ({"rank": 0}, "rank=0 must be a whole number"),
+        ({"rate": 0.0}, "rate=0.0 must be positive"),
+        ({"chunk": 0}, "chunk=0 must be a whole number"),
+        ({"posterior_center": np.array([1.0, np.nan, 0.0])}, "posterior_center holds nan"),
         ({"prior_center": np.zeros(2)}, "prior_center has shape"),
         ({"source_data": sample(100, 1)}, "100 target examples occur in source_data"),
         ({"posterior_covariance": np.diag([1.0, 1.0, 0.0])}, "posterior_covariance is singular"),
@@ -176,6 +186,20 @@ def test_refuses_an_unbounded_loss(settings):
             key=jax.random.key(0),
             **settings,
         )
+
+
+def test_refuses_a_loss_that_is_unbounded_away_from_the_centre(settings):
+    """Right at the fine-tuned model, wrong at models that are drawn."""
+    far = lambda model, x, y: wrong(model, x, y) * jnp.where(model[0] > 3.0, 10.0, 1.0)
+    with pytest.raises(ValueError, match=r"values outside \[0, 1\] for models drawn"):
+        certify(jnp.zeros(D), far, posterior_covariance=1.0, key=jax.random.key(0), **settings)
+
+
+def test_a_singular_source_without_decay_has_no_steady_shape(settings):
+    x, y = settings["source_data"]
+    flat = {**settings, "source_data": (x * np.array([1.0, 1.0, 0.0]), y), "weight_decay": 0.0}
+    with pytest.raises(ValueError, match="give weight_decay > 0, or shape='laplace'"):
+        certify(jnp.zeros(D), wrong, key=jax.random.key(0), **flat)
 
 
 def test_scale_index_is_an_integer():

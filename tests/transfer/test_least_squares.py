@@ -126,6 +126,8 @@ def test_it_is_traced_once_for_all_numbers():
         (dict(momentum=1.0), "momentum=1"),
         (dict(x=np.ones((4, 2)), weight_decay=0.0), "X'X is singular"),
         (dict(y=np.ones(3)), "shapes"),
+        (dict(y=np.array([0.0, np.nan, 1.0, 1.0])), "y holds nan at index 1"),
+        (dict(anchor=np.ones(3)), r"anchor must have shape \(2,\), got \(3,\)"),
     ],
 )
 def test_it_refuses(change, message):

@@ -54,6 +54,8 @@ def test_minimise_finds_the_minimum(model, data):
 def test_minimise_says_when_it_can_not(model, data):
     with pytest.raises(RuntimeError, match="raise weight_decay"):
         minimise(model, cross_entropy, data, weight_decay=1e-2, max_steps=1)
+    with pytest.raises(ValueError, match="10,001 parameters is too large for Newton's method"):
+        minimise(jnp.zeros(10_001), mean_loss, jnp.zeros((4, 10_001)))
     with pytest.raises(ValueError, match="weight_decay=-1"):
         minimise(model, cross_entropy, data, weight_decay=-1)
 
@@ -112,9 +114,13 @@ def test_replicas_do_not_depend_on_chunk_or_company(key):
     ("change", "message"),
     [
         ({"starts": np.zeros((3, 4))}, r"starts must have shape \(replicas, 2\)"),
-        ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"starts": np.full((3, 2), np.nan)}, "starts holds nan"),
+        ({"learning_rate": 0.0}, "learning_rate=0 must be positive"),
+        ({"learning_rate": np.nan}, "learning_rate holds nan"),
+        ({"weight_decay": -0.1}, "weight_decay=-0.1 must not be negative"),
+        ({"chunk": 0}, "chunk=0 must be a whole number"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"momentum": 1.0}, "momentum=1.0"),
+        ({"momentum": 1.0}, "momentum=1 must lie"),
         ({"saves": [5, 3]}, "increasing"),
         ({"saves": 99}, "saves=99"),
     ],
@@ -152,8 +158,8 @@ def test_polish_refuses_settings_with_advice():
     model, data = SoftmaxRegression.zeros(), (np.zeros((4, 64)), np.zeros(4, int))
     for settings, message in (
         ({"weight_decay": -1.0}, "weight_decay=-1 must not be negative"),
-        ({"steps": 0}, "steps=0 must be an integer"),
-        ({"chunk": 0}, "chunk=0 must be an integer"),
+        ({"steps": 0}, "steps=0 must be a whole number"),
+        ({"chunk": 0}, "chunk=0 must be a whole number"),
     ):
         with pytest.raises(ValueError, match=message):
             polish(model, cross_entropy, data, **settings)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._check import as_count, require_float64
 from ...bounds import discrepancy
 from ...convergence import agreement, verdict
 from ...convergence.statistics import Equipartition, MahalanobisKS, MeanChi2, TotalVariance
@@ -22,6 +23,7 @@ from ...laws import Gaussian
 from ...particles import simulate
 from ...stages import Chain, TwoStage
 from ...transfer import certify, minimise
+from ...transfer.experiment.models import mean_and_error
 from ...transfer.real_sgd import RealSGD
 from .. import files
 from ..steps import Step, silent
@@ -105,15 +107,18 @@ def run(
     fine-tuning; `trainable` an Equinox filter; `step(title)` a context manager around each phase,
     for progress; `rank` keeps so many eigenpairs of curvature and noise (see
     `jaxou.curvature.measure`), by default all up to 2,000 trainable parameters and 32 above. There
-    SGD is judged along the leading directions only, and `finetuned` must be given. **Returns** a
-    `Report`; `print` it.
+    SGD is judged along the leading directions only, and `pretrained` and `finetuned` are best given
+    (`jaxou.transfer.minimise` takes no more than 10,000). **Returns** a `Report`; `print` it.
 
     What does not apply is left out and said so. Negative curvature, which real networks have, is
     set to zero in the model of SGD and counted in the report.
     """
     step = step or silent
-    out = Path(out)
+    if loss01 is not None:
+        require_float64("a certificate is computed")
+    replicas = as_count(replicas, "replicas", 2)
     size = to_vector(model, trainable).size
+    out = files.made_folder(out)
     rank = LOW_RANK if rank is None and size > DENSE_PARAMETERS else rank
     shared: dict[str, Any] = dict(trainable=trainable)
     if rank is not None:
@@ -146,7 +151,8 @@ def run(
     with step("Comparing the laws of both stages"):
         numbers["discrepancy"] = _discrepancy(first, second)
     key = jax.random.key(seed)
-    method = RealSGD(finetuned, loss, target, trainable=trainable)
+    # in a list of its own: examples that are a list are not one data set per stage
+    method = RealSGD(finetuned, loss, [target], trainable=trainable)
     starts = first.stationary(), Gaussian(second.minimum, 0.0)
     chains = [Chain([second], initial=start, names=("finetune",)) for start in starts]
     with step(f"Running SGD {replicas:,} times on the target, from the source and at the optimum"):
@@ -172,7 +178,6 @@ def run(
     else:
         numbers["not_certified"] = "no loss01 in [0, 1] was given, so there is no certificate"
     numbers |= extra or {}
-    out.mkdir(parents=True, exist_ok=True)
     files.write_json(out / "result.json", numbers)
     write_page(out / "report.html", numbers)
     return Report(json.loads(files.to_json(numbers)), out)
@@ -275,9 +280,6 @@ def _sgd_risk(trained, model, loss01, test, trainable) -> dict[str, Any]:
 
         return jax.lax.map(one, vectors)
 
-    values = np.asarray(risks(trained.final.astype(to_vector(model, trainable).dtype)))
-    return {
-        "mean": float(values.mean()),
-        "standard_error": float(values.std(ddof=1) / np.sqrt(values.size)),
-        "runs": int(values.size),
-    }
+    return mean_and_error(
+        np.asarray(risks(trained.final.astype(to_vector(model, trainable).dtype)))
+    )

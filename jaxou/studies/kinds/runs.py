@@ -51,10 +51,8 @@ def numbers(result: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, floa
             elif isinstance(here, list | tuple) and step.isdecimal() and int(step) < len(here):
                 here = here[int(step)]
             else:
-                near = dict.fromkeys(here) if isinstance(here, Mapping) else {}
-                raise KeyError(
-                    f"result.json has no {name}: no {step}{did_you_mean(step, near, '')}"
-                )
+                near = here if isinstance(here, Mapping) else ()
+                raise KeyError(f"result.json has no {name}: no {step}{did_you_mean(step, near)}")
         try:
             found[name] = float(here)
         except (TypeError, ValueError):

@@ -23,9 +23,8 @@ def names() -> list[str]:
 
 def text(name: str) -> str:
     """The TOML of a ready study, or `ConfigError`."""
-    known = dict.fromkeys(names())
-    if name not in known:
-        raise ConfigError(f"there is no ready study {name!r}{did_you_mean(name, known, '')}")
+    if name not in names():
+        raise ConfigError(f"there is no ready study {name!r}{did_you_mean(name, names())}")
     return (files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
 
 

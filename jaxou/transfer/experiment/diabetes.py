@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from ...laws import Gaussian
 from ...particles import simulate
 from ...stages import Chain
+from ..domains import missing
 from ..least_squares import LeastSquaresMoments, least_squares_moments
 from ..real_sgd import RealSGD
 
@@ -33,14 +34,13 @@ class Patients(NamedTuple):
 def domains() -> tuple[Patients, Patients]:
     """(source, target): the 235 and the 207 patients of either sex, standardised together.
 
-    Efron, Hastie, Johnstone and Tibshirani 2004, as shipped in scikit-learn.
+    Efron, Hastie, Johnstone and Tibshirani 2004, as shipped in scikit-learn. Raises `ImportError`
+    naming the extra if that is missing.
     """
     try:
         from sklearn.datasets import load_diabetes
     except ImportError as error:
-        raise ImportError(
-            "the diabetes data come with scikit-learn: pip install 'jaxou[data]'"
-        ) from error
+        raise missing("scikit-learn", "the diabetes data set") from error
     x, y = load_diabetes(return_X_y=True, scaled=False)
     first = x[:, 1] == 1
     x, y = (x - x.mean(axis=0)) / x.std(axis=0), (y - y.mean()) / y.std()

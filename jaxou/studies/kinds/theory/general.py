@@ -14,6 +14,9 @@ from .config import TheoryConfig
 from .problem import process_of
 from .quantities import ROWS
 
+LEAST_EXAMPLES = {"harel_simplified": 8, "mcallester_2003": 2}
+"""Rows that refuse fewer examples; the others need one."""
+
 
 def evaluate_one(config: TheoryConfig, quantities: tuple[str, ...]) -> Outcome:
     """What the batched program computes, through `two_stage_bound` and its neighbours.
@@ -87,11 +90,10 @@ def _evaluate(config: TheoryConfig):
         **{
             f"target_bound.{row}": bounds.find_row(row)(risk, kl, about.n_target, half)
             for row in ROWS
-            if not (row == "harel_simplified" and about.n_target < 8)
-            and not (row == "mcallester_2003" and about.n_target < 2)
+            if about.n_target >= LEAST_EXAMPLES.get(row, 1)
         },
     }
-    return {name: np.nan for name in (f"target_bound.{row}" for row in ROWS)} | values, status
+    return {f"target_bound.{row}": np.nan for row in ROWS} | values, status
 
 
 def _stability(stage, law: str):
