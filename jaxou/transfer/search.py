@@ -22,6 +22,9 @@ from .priors import PriorShape
 FACTOR_RANK = 16
 """Columns of a low-rank posterior's factor, at most."""
 
+PARTS = (1.0, 0.3, 0.1, 0.03)
+"""Of the way from the prior's centre to the fine-tuned one: where descent may start."""
+
 
 class Found(NamedTuple):
     """A `law` with its `bound` on the screening draws, the number of its prior scale, its inverse
@@ -87,9 +90,7 @@ class Search:
             return self._inside(shape)
         family = posterior_family(shape, self.center, self.hessian)
         n = example_count(self.data)
-        pull = (
-            self.move_center or self.steps > 0
-        )  # descent wants to start within reach of the prior
+        pull = self.move_center or self.steps > 0  # descent starts within reach of the prior
         chosen = choose(family, self.variances, self.cost, inverted, self.screen, n, pull, limit)
         if chosen is None:
             return None
@@ -128,17 +129,27 @@ class Search:
         return Found(bound, best + 1, 0.0, 0.0, law)
 
     def _inside(self, shape: PriorShape) -> Found:
-        """Where descent starts without a target Hessian: the fine-tuned centre, well inside the
-        prior, whose scale is such that the centre lies at one standard deviation."""
+        """Where descent starts without a target Hessian: a part of the way from the prior's centre
+        to the fine-tuned one, inside a prior whose scale has it at one standard deviation.
+
+        Fine-tuned centres lie far out along the flat directions, where a bound says nothing and its
+        slope points nowhere, so several parts are tried. They are compared by risk plus price
+        (Pinsker), which still tells vacuous bounds apart.
+        """
         size = self.center.shape[0]
         shift = shape.whiten(self.center)
-        index = self._nearest(max(float(shift @ shift) / size, 1e-6))
-        scale = self.variances[index - 1]
-        factor = None
-        if self.columns:
-            factor = 1e-2 * np.sqrt(scale) * jax.random.normal(self.key, (size, self.columns))
-        law = Posterior(shape.center, shape.root, jnp.full(size, 0.6 * scale), shift, factor)
-        return Found(1.0, index, 0.0, 0.0, law)
+        factor = jax.random.normal(self.key, (size, self.columns)) if self.columns else None
+
+        def at(part: float) -> tuple[float, Found]:
+            mean = part * shift
+            index = self._nearest(max(float(mean @ mean) / size, 1e-6))
+            scale = self.variances[index - 1]
+            spread = None if factor is None else 1e-2 * np.sqrt(scale) * factor
+            law = Posterior(shape.center, shape.root, jnp.full(size, 0.6 * scale), mean, spread)
+            price = float(self.cost(law.kl(scale), np.asarray(index)))
+            return float(self.screen(law)) + np.sqrt(price / 2), Found(1.0, index, 0.0, 0.0, law)
+
+        return min((at(part) for part in PARTS), key=lambda pair: pair[0])[1]
 
     def _nearest(self, variance: float) -> int:
         """The number of the scale nearest to a variance, in ratio."""
