@@ -15,6 +15,9 @@ from .steps import Step, drawn, silent, versions
 from .story import tell
 from .tables import STAGES, WORDS, bound_bars, tables
 
+CERTIFICATE = "certificate"
+"""Folder of the certificate's factors, in the folder of the results."""
+
 
 def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     """Do what `config` asks, write everything into `config.out`, and return what to print.
@@ -24,6 +27,7 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     settings and versions finished are read back.
     """
     from ..transfer.experiment import run_experiment
+    from ..transfer.store import write_packed
 
     seconds: dict[str, float] = {}
     timed = _timed(step or silent, seconds)
@@ -40,6 +44,8 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     files.write_json(out / "result.json", numbers)
     for name, (_, header, rows) in tables(numbers).items():
         files.write_csv(out / "tables" / f"{name}.csv", header, rows)
+    proof = dict(result.arrays["certificates"])
+    write_packed(str(proof.pop("record")), proof, out / CERTIFICATE)
 
     pictures, remark = {}, ""
     if config.figures:
@@ -88,7 +94,11 @@ def _summary(numbers: dict[str, Any], seconds: float, out: Path, remark: str) ->
     ]
     for name in STAGES:
         lines.append(f"  {WORDS[name]:<20}  {numbers['verdicts'][name]['plain']}")
-    lines += ["", f"  {out / 'report.html'}  tells the story; numbers in {out / 'result.json'}"]
+    lines += [
+        "",
+        f"  {out / 'report.html'}  tells the story; numbers in {out / 'result.json'}",
+        f"  jaxou verify {out / CERTIFICATE}  recomputes the certificate",
+    ]
     return "\n".join([*lines, *([f"  {remark}"] if remark else [])])
 
 

@@ -49,6 +49,19 @@ def load(
     return split(source, target, n_target, n_source_test, n_target_test, seed)
 
 
+def coarser(data: TransferData, side: int) -> TransferData:
+    """The same images with `side` pixels a side, 1, 2, 4 or 8: means over squares."""
+    blocks = 8 // side
+    if blocks == 1:
+        return data
+
+    def means(examples: Examples) -> Examples:
+        images = examples.x.reshape(-1, side, blocks, side, blocks)
+        return Examples(images.mean(axis=(2, 4)).reshape(len(examples.y), -1), examples.y)
+
+    return TransferData(*map(means, data[:4]), data.sha256)
+
+
 def split(
     source: Examples,
     target: Examples,

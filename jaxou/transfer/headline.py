@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from .._typing import PRNGKeyArray, Vector
 from ..curvature.parameters import from_vector, to_vector
-from .data import TransferData, load
+from .data import TransferData, coarser, load
 from .descent import adam
 from .domains import CLASSES, FEATURES, Examples
 from .model import SoftmaxRegression, accuracy, cross_entropy
@@ -131,6 +131,12 @@ def untrained(kind: str, key: PRNGKeyArray | None = None) -> Any:
     raise ValueError(f"kind={kind!r} must be 'softmax' or 'network'")
 
 
+def perceptron(width: int, activation: str = "tanh", seed: int = 0) -> eqx.nn.MLP:
+    """64-width-10 before training; `activation` is a function of `jax.nn` by name."""
+    key = jax.random.key(seed)
+    return eqx.nn.MLP(FEATURES, CLASSES, width, 1, getattr(jax.nn, activation), key=key)
+
+
 def train(
     model: Any,
     examples: Examples,
@@ -173,5 +179,10 @@ def recorded(record: dict[str, Any]) -> tuple[Any, Examples]:
     """Model and target sample of a built-in experiment from its record in a saved certificate."""
     if record.get("name") != "digits":
         raise ValueError(f"experiment {record.get('name')!r} is not built in; there is 'digits'")
-    data = load(int(record["n_target"]), seed=int(record["seed"]))
+    side = int(record.get("side", 8))
+    data = coarser(load(int(record["n_target"]), seed=int(record["seed"])), side)
+    if record["kind"] == "perceptron":
+        return perceptron(int(record["width"]), record["activation"]), data.target_train
+    if record["kind"] == "softmax":
+        return SoftmaxRegression.zeros(side**2), data.target_train
     return untrained(record["kind"]), data.target_train

@@ -62,10 +62,14 @@ def save_certificate(
     `experiment` names a built-in experiment whose data the command `jaxou verify` can load
     again (see `jaxou.transfer.headline`); your own are verified from Python by `verify`.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    return write_packed(*packed(certificate, experiment), folder)
+
+
+def packed(
+    certificate: Any, experiment: dict[str, Any] | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """What a folder holds of `certificate`: the text of certificate.json, and the factors."""
     arrays = factors(certificate)
-    np.savez(folder / FACTORS, **arrays)
     record = {
         "format": FORMAT,
         "numbers": certificate.as_dict(),
@@ -78,8 +82,15 @@ def save_certificate(
         "factors_sha256": factors_digest(arrays),
     }
     record["seal"] = seal(record)
-    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
-    (folder / NUMBERS).write_text(text + "\n", encoding="utf-8")
+    return json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n", arrays
+
+
+def write_packed(text: str, arrays: dict[str, np.ndarray], folder: str | Path) -> Path:
+    """Write what `packed` gave into `folder`; returns the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / FACTORS, **arrays)
+    (folder / NUMBERS).write_text(text, encoding="utf-8")
     return folder
 
 

@@ -15,6 +15,7 @@ from ...config import DiabetesConfig, NetworkConfig
 from ...curvature import to_vector
 from ...curvature.estimate import DENSE_PARAMETERS
 from ...transfer.experiment import diabetes as _diabetes
+from ...transfer.headline import perceptron
 from .user import Report, Step, run
 
 
@@ -56,8 +57,7 @@ def run_network(config: NetworkConfig, step: Step) -> Report:
         with step("Turning and stretching MNIST"):
             source, _ = transfer.posed_source(poses=transfer.mnist_poses(config.poses))
     some = slice(None, None, 1 + config.poses)  # enough for curvature, and of every pose
-    activation = getattr(jax.nn, config.activation)
-    network = eqx.nn.MLP(64, 10, config.width, 1, activation, key=jax.random.key(config.seed))
+    network = perceptron(config.width, config.activation, config.seed)
     trainable = None
     with step("Pre-training on MNIST"):
         pretrained = _adam(network, source, config.pretrain_steps, config, 1)
@@ -95,8 +95,13 @@ def run_network(config: NetworkConfig, step: Step) -> Report:
         title=f"A network 64-{config.width}-10 from MNIST to UCI digits, {config.layers} layer(s)",
         # the steady law's shape is the better one for many parameters, by runs of both
         certificate={"shape": "steady" if size > DENSE_PARAMETERS else "laplace"},
+        # other layers than the last could not be made again without training
+        experiment=None if trainable is not None else dict(
+            name="digits", kind="perceptron", n_target=config.n_target, seed=0,
+            width=config.width, activation=config.activation,
+        ),
         step=step,
-    )
+    )  # fmt: skip
 
 
 def _adam(model: Any, data: Any, steps: int, config: NetworkConfig, number: int) -> Any:

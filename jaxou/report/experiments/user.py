@@ -88,6 +88,7 @@ def run(
     extra: dict[str, Any] | None = None,
     certificate: dict[str, Any] | None = None,
     rank: int | None = None,
+    experiment: dict[str, Any] | None = None,
     step: Step | None = None,
 ) -> Report:
     """Measure, simulate, judge and certify a model's fine-tuning; write result.json, report.html.
@@ -100,7 +101,8 @@ def run(
        the model holds.
     4. With `loss01(model, x, y)` in [0, 1] a certificate for the fine-tuned model (`ou.certify`,
        for which `certificate` holds further settings), from the source and from nothing, and its
-       risk on `test`, if that is given. Needs x64.
+       risk on `test`, if that is given. Needs x64. `out`/certificate keeps what `ou.transfer.verify`
+       needs to recompute it.
 
     **Arguments:** `loss(model, example)` is one example's loss; `source`, `target` and `test` are
     (x, y) with a leading axis of examples; `learning_rate`, `batch_size`, `steps` are those of
@@ -169,10 +171,11 @@ def run(
             wanted = dict(delta=delta, draws=draws, weight_decay=weight_decay)
             if rank is not None:
                 wanted |= dict(structure="low_rank", rank=rank)
-            numbers["certificates"] = _certificates(
+            numbers["certificates"], made = _certificates(
                 loss01, loss, source, target, test, pretrained, finetuned, trainable,
                 wanted | (certificate or {}), key,
             )  # fmt: skip
+            made["source"].save(out / CERTIFICATE, experiment=experiment)
             if test is not None:
                 numbers["sgd_test_risk"] = _sgd_risk(trained, finetuned, loss01, test, trainable)
     else:
@@ -242,10 +245,10 @@ def _verdict(trained: Any, chain: Any) -> dict[str, Any]:
 
 def _certificates(
     loss01, loss, source, target, test, pretrained, finetuned, trainable, settings, key
-) -> dict[str, Any]:
-    numbers = {}
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    numbers, made = {}, {}
     for number, prior in enumerate(("source", "zero")):
-        found = certify(
+        found = made[prior] = certify(
             finetuned,
             loss01,
             prior=prior,
@@ -265,7 +268,7 @@ def _certificates(
                 finetuned, loss01, test, key=jax.random.fold_in(key, 4), trainable=trainable
             )
             numbers[prior] |= {"test_risk": risk.value, "test_risk_error": risk.standard_error}
-    return numbers
+    return numbers, made
 
 
 def _sgd_risk(trained, model, loss01, test, trainable) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ...stages import TwoStage
 from .. import model as _model
 from ..certify import compare_priors
 from ..data import TransferData
+from ..store import packed
 from .cache import Arrays, Numbers
 from .models import STAGES, stream, untrained
 
@@ -35,7 +36,8 @@ def certificates(
 ) -> tuple[Numbers, Arrays]:
     """The certificate with a source-informed prior, and with one that knows nothing.
 
-    The prior's centre and shape come from the source alone, as its theorem asks.
+    The prior's centre and shape come from the source alone, as its theorem asks. The arrays are
+    what `jaxou verify` needs of the former.
     """
     settings = config.certificate
     model = untrained(data)
@@ -63,7 +65,11 @@ def certificates(
             "test_risk": float(test.value),
             "test_risk_standard_error": float(test.standard_error),
         }
-    return numbers, {}
+    record = dict(
+        name="digits", kind="softmax", n_target=config.data.n_target, seed=0, side=config.data.side
+    )
+    text, factors = packed(found["source"], record)
+    return numbers, {"record": np.array(text), **factors}
 
 
 def risks(training: TwoStage, numbers: Numbers) -> dict[str, SaturatedRisk]:

@@ -13,7 +13,7 @@ from ...config import ConfigError, RunConfig, StageConfig
 from ...laws import Gaussian
 from ...stages import Stage, TwoStage
 from .. import model as _model
-from ..data import TransferData, load
+from ..data import TransferData, coarser, load
 from ..domains import Examples
 from ..optimum import minimise
 from ..replicas import sgd_replicas
@@ -33,16 +33,7 @@ def stream(config: RunConfig, number: int) -> Any:
 
 def read_data(config: RunConfig) -> TransferData:
     """MNIST and UCI digits as images of `config.data.side` pixels a side."""
-    data = load(config.data.n_target)
-    blocks = 8 // config.data.side
-
-    def coarse(examples: Examples) -> Examples:
-        images = examples.x.reshape(-1, config.data.side, blocks, config.data.side, blocks)
-        return Examples(images.mean(axis=(2, 4)).reshape(len(examples.y), -1), examples.y)
-
-    if blocks == 1:
-        return data
-    return TransferData(*map(coarse, data[:4]), data.sha256)
+    return coarser(load(config.data.n_target), config.data.side)
 
 
 def untrained(data: TransferData) -> _model.SoftmaxRegression:
