@@ -27,6 +27,19 @@ from .arguments import common_dimension, noise_with_dimension, recognised
 from .noise import Diffusion, Temperature
 from .schedule import as_hyper_parameter
 
+RANGES = {
+    "learning_rate": "must be > 0",
+    "batch_size": "must be at least 1, the number of examples per step",
+    "momentum": "must lie in [0, 1); 0.9 is usual",
+    "weight_decay": "must be >= 0: a negative one repels from anchor",
+    "langevin_temperature": "must be >= 0",
+    "population": (
+        "must be at least 2 and at least batch_size={batch_size}: a batch drawn without "
+        "replacement cannot be larger than the data set"
+    ),
+}
+"""What each number must be, in words."""
+
 
 class Stage(eqx.Module):
     """SGD near a minimum, in the quadratic model with Gaussian gradient noise.
@@ -125,31 +138,23 @@ class Stage(eqx.Module):
         self._refuse_bad_values()
 
     def _refuse_bad_values(self):
-        eta, b, beta = self.learning_rate, self.batch_size, self.momentum
-        decay, temperature = self.weight_decay, self.langevin_temperature
-        refuse_unless(eta > 0, f"learning_rate={show_value(eta)} must be > 0")
-        refuse_unless(
-            b >= 1,
-            f"batch_size={show_value(b)} must be at least 1, the number of examples per step",
-        )
-        refuse_unless(
-            (beta >= 0) & (beta < 1),
-            f"momentum={show_value(beta)} must lie in [0, 1); 0.9 is usual",
-        )
-        refuse_unless(
-            decay >= 0,
-            f"weight_decay={show_value(decay)} must be >= 0: a negative one repels from anchor",
-        )
-        refuse_unless(
-            temperature >= 0, f"langevin_temperature={show_value(temperature)} must be >= 0"
-        )
+        for name, fine in self._in_range().items():
+            value = getattr(self, name)
+            advice = RANGES[name].format(batch_size=show_value(self.batch_size))
+            refuse_unless(fine, f"{name}={show_value(value)} {advice}")
+
+    def _in_range(self):
+        """Whether each number is in its range, by name; elementwise."""
+        fine = {
+            "learning_rate": self.learning_rate > 0,
+            "batch_size": self.batch_size >= 1,
+            "momentum": (self.momentum >= 0) & (self.momentum < 1),
+            "weight_decay": self.weight_decay >= 0,
+            "langevin_temperature": self.langevin_temperature >= 0,
+        }
         if self.population is not None:
-            refuse_unless(
-                (self.population >= 2) & (b <= self.population),
-                f"population={show_value(self.population)} must be at least 2 and at least "
-                f"batch_size={show_value(b)}: a batch drawn without replacement cannot be larger "
-                "than the data set",
-            )
+            fine["population"] = (self.population >= 2) & (self.population >= self.batch_size)
+        return fine
 
     def __str__(self) -> str:
         return words.of_stage(self) or repr(self)
@@ -215,24 +220,19 @@ class Stage(eqx.Module):
     def status(self) -> Status:
         """ok, or bad_input where a hyper-parameter is out of its range; vmappable."""
         fine = (
-            jnp.all((self.learning_rate > 0) & jnp.isfinite(self.learning_rate))
-            & jnp.all((self.batch_size >= 1) & jnp.isfinite(self.batch_size))
+            jnp.isfinite(self.learning_rate).all()
+            & jnp.isfinite(self.batch_size).all()
             & (self.steps >= 0)
-            & (self.momentum >= 0)
-            & (self.momentum < 1)
-            & (self.weight_decay >= 0)
-            & (self.langevin_temperature >= 0)
             & jnp.isfinite(self.minimum).all()
             & jnp.isfinite(self.hessian.trace())
         )
+        for each in self._in_range().values():
+            fine = fine & jnp.all(each)
         if isinstance(self.noise, Temperature):
             fine = fine & (self.noise.value >= 0)
         else:
             matrix = self.noise.matrix if isinstance(self.noise, Diffusion) else self.noise
             fine = fine & jnp.all(matrix.diagonal_part() >= 0)
-        if self.population is not None:
-            enough = (self.population >= 2) & (self.population >= self.batch_size)
-            fine = fine & jnp.all(enough)
         return status_if(~fine, Status.bad_input)
 
     def noise_rate(self) -> AbstractMatrix:
