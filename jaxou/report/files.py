@@ -15,6 +15,9 @@ import numpy as np
 
 from ..config import ConfigError
 
+CERTIFICATE = "certificate"
+"""Folder of the certificate's factors, in the folder of the results."""
+
 
 def made_folder(out: Path | str) -> Path:
     """The folder for results, made if need be; `ConfigError` in one line if that cannot be."""

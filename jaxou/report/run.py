@@ -15,9 +15,6 @@ from .steps import Step, drawn, silent, versions
 from .story import tell
 from .tables import STAGES, WORDS, bound_bars, tables
 
-CERTIFICATE = "certificate"
-"""Folder of the certificate's factors, in the folder of the results."""
-
 
 def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     """Do what `config` asks, write everything into `config.out`, and return what to print.
@@ -45,7 +42,7 @@ def run_and_write(config: RunConfig, step: Step | None = None) -> str:
     for name, (_, header, rows) in tables(numbers).items():
         files.write_csv(out / "tables" / f"{name}.csv", header, rows)
     proof = dict(result.arrays["certificates"])
-    write_packed(str(proof.pop("record")), proof, out / CERTIFICATE)
+    write_packed(str(proof.pop("record")), proof, out / files.CERTIFICATE)
 
     pictures, remark = {}, ""
     if config.figures:
@@ -97,7 +94,7 @@ def _summary(numbers: dict[str, Any], seconds: float, out: Path, remark: str) ->
     lines += [
         "",
         f"  {out / 'report.html'}  tells the story; numbers in {out / 'result.json'}",
-        f"  jaxou verify {out / CERTIFICATE}  recomputes the certificate",
+        f"  jaxou verify {out / files.CERTIFICATE}  recomputes the certificate",
     ]
     return "\n".join([*lines, *([f"  {remark}"] if remark else [])])
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import tomllib
 
 import pytest
@@ -48,6 +49,7 @@ def test_everything_promised_is_there(done):
         "tables",
         "config.toml",
         "manifest.json",
+        "certificate",
     }
     assert {p.stem for p in (out / "figures").iterdir()} == set(FIGURES)
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in (out / "figures").iterdir())
@@ -84,6 +86,18 @@ def test_the_page_needs_nothing_else(done):
         assert f'id="{target}"' in text, target
     assert "width=device-width" in text and "$" not in re.sub(r"base64,[^\"]*", "", text)
     assert not re.search(r">\s*(nan|None|inf)\s*<", text)
+
+
+def test_anybody_recomputes_the_certificate(done, capsys, tmp_path):
+    folder = done[0] / "certificate"
+    assert main(["verify", str(folder)]) == 0
+    assert "agree" in capsys.readouterr().out
+    # the wrong twin: a bound that was made smaller by hand
+    shutil.copytree(folder, tmp_path / "forged")
+    text = (folder / "certificate.json").read_text()
+    bound = json.loads(text)["numbers"]["bound"]
+    (tmp_path / "forged" / "certificate.json").write_text(text.replace(str(bound), "0.01"))
+    assert main(["verify", str(tmp_path / "forged")]) == 1
 
 
 def test_tables_are_rectangular(done):

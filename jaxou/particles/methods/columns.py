@@ -1,6 +1,5 @@
 """Products of a structured matrix with columns of particles, and square roots to draw with."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -12,27 +11,13 @@ from ...linalg import (
     General,
     Isotropic,
     LowRankPlusDiagonal,
-    eigh,
     sqrtm,
 )
-from ...linalg.lift import reduced
+from ...linalg.algebra import divisible
+from ...linalg.low_rank_root import LowRankRoot, low_rank_root
 
 UNROLLED = 8
 """Largest dimension at which a product of matrix and columns is written out."""
-
-
-class LowRankRoot(eqx.Module):
-    """diag(scale) (I + basis diag(gain) basis^T): a root of a low-rank-plus-diagonal matrix."""
-
-    scale: Float[Array, " d"]
-    basis: Float[Array, "d r"]
-    gain: Float[Array, " r"]
-
-    def matmat(self, columns: Float[Array, "d rows"]) -> Float[Array, "d rows"]:
-        inner = jnp.matmul(self.basis.T, columns, precision=lax.Precision.HIGHEST)
-        inner = self.gain[:, None] * inner
-        outer = jnp.matmul(self.basis, inner, precision=lax.Precision.HIGHEST)
-        return self.scale[:, None] * (columns + outer)
 
 
 def times(
@@ -72,19 +57,8 @@ def square_root(covariance: AbstractMatrix) -> AbstractMatrix | LowRankRoot:
         positive = variances > 0
         roots = jnp.where(positive, jnp.sqrt(jnp.where(positive, variances, 1.0)), 0.0)
         return Diagonal(roots, check=False)
+    if not isinstance(getattr(covariance, "base", None), Isotropic):
+        covariance = divisible(covariance, "the root of low rank over zeros")
     if isinstance(covariance, LowRankPlusDiagonal):
-        return _low_rank_root(covariance)
+        return low_rank_root(covariance)
     return Dense(sqrtm(covariance.dense()), check=False)
-
-
-def _low_rank_root(covariance: LowRankPlusDiagonal) -> AbstractMatrix | LowRankRoot:
-    # E + U W U^T = E^1/2 (I + V W V^T) E^1/2 with V = E^-1/2 U; W may be indefinite
-    variances = covariance.base.diagonal_part()
-    variances = jnp.broadcast_to(variances, (covariance.dimension,))
-    scale = jnp.sqrt(variances)
-    unit = LowRankPlusDiagonal(
-        1.0, covariance.factor / scale[:, None], covariance.core, check=False
-    )
-    _, basis, core = reduced(unit)
-    values, vectors = eigh(lax.stop_gradient(core))
-    return LowRankRoot(scale, basis @ vectors, jnp.sqrt(jnp.maximum(1 + values, 0.0)) - 1)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ..._check import as_float, is_concrete
 from ...laws import Gaussian
 from ...linalg import LowRankPlusDiagonal, eigh
-from ...linalg.algebra import entries, is_elementwise
+from ...linalg.algebra import divisible, entries, is_elementwise
 from ...linalg.roots import range_mask
 from ..methods.columns import LowRankRoot, square_root
 from .base import AbstractObserver
@@ -178,17 +178,19 @@ class Metric(eqx.Module):
 def _apply(matrix, columns):
     dtype = columns.dtype
     if isinstance(matrix, LowRankRoot):
-        scale, basis, gain = (x.astype(dtype) for x in (matrix.scale, matrix.basis, matrix.gain))
+        leaves = (matrix.scale, matrix.unit, matrix.basis, matrix.gain)
+        scale, unit, basis, gain = (x.astype(dtype) for x in leaves)
         scaled = scale[:, None] * columns
         with jax.default_matmul_precision("highest"):
-            return scaled + basis @ (gain[:, None] * (basis.T @ scaled))
+            return unit * scaled + basis @ (gain[:, None] * (basis.T @ scaled))
     if matrix.ndim == 1:
         return matrix.astype(dtype)[:, None] * columns
     return jnp.matmul(matrix.astype(dtype), columns, precision=jax.lax.Precision.HIGHEST)
 
 
 def _metric(law: Gaussian) -> Metric:
-    operator, d = law.operator, law.dimension
+    d = law.dimension
+    operator = divisible(law.operator, "distances from a law of low rank over zeros")
     if is_elementwise(operator):
         values = jnp.broadcast_to(entries(operator), (d,))
         inside = values > 0
@@ -197,8 +199,9 @@ def _metric(law: Gaussian) -> Metric:
     if isinstance(operator, LowRankPlusDiagonal):
         root = square_root(operator)
         if isinstance(root, LowRankRoot):
-            # (E^1/2 (I + B g B^T))^-1 = (I + B (1 / (1 + g) - 1) B^T) E^-1/2
-            back = LowRankRoot(1 / root.scale, root.basis, -root.gain / (1 + root.gain))
+            # (E^1/2 (u I + B g B^T))^-1 = (1/u I + B (1 / (u + g) - 1/u) B^T) E^-1/2
+            u, g = root.unit, root.gain
+            back = LowRankRoot(1 / root.scale, 1 / u, root.basis, -g / (u * (u + g)))
             return Metric(law.mean, back, None, as_float(d))
     values, vectors = eigh(law.covariance)
     inside = range_mask(values)

@@ -101,8 +101,8 @@ def run(
        the model holds.
     4. With `loss01(model, x, y)` in [0, 1] a certificate for the fine-tuned model (`ou.certify`,
        for which `certificate` holds further settings), from the source and from nothing, and its
-       risk on `test`, if that is given. Needs x64. `out`/certificate keeps what `ou.transfer.verify`
-       needs to recompute it.
+       risk on `test`, if that is given. Needs x64. `out`/certificate keeps what
+       `ou.transfer.verify` needs to recompute it.
 
     **Arguments:** `loss(model, example)` is one example's loss; `source`, `target` and `test` are
     (x, y) with a leading axis of examples; `learning_rate`, `batch_size`, `steps` are those of
@@ -110,7 +110,8 @@ def run(
     for progress; `rank` keeps so many eigenpairs of curvature and noise (see
     `jaxou.curvature.measure`), by default all up to 2,000 trainable parameters and 32 above. There
     SGD is judged along the leading directions only, and `pretrained` and `finetuned` are best given
-    (`jaxou.transfer.minimise` takes no more than 10,000). **Returns** a `Report`; `print` it.
+    (`jaxou.transfer.minimise` takes no more than 10,000). `experiment` names a built-in experiment
+    in the saved certificate (see `Certificate.save`). **Returns** a `Report`; `print` it.
 
     What does not apply is left out and said so. Negative curvature, which real networks have, is
     set to zero in the model of SGD and counted in the report.
@@ -175,7 +176,7 @@ def run(
                 loss01, loss, source, target, test, pretrained, finetuned, trainable,
                 wanted | (certificate or {}), key,
             )  # fmt: skip
-            made["source"].save(out / CERTIFICATE, experiment=experiment)
+            made["source"].save(out / files.CERTIFICATE, experiment=experiment)
             if test is not None:
                 numbers["sgd_test_risk"] = _sgd_risk(trained, finetuned, loss01, test, trainable)
     else:
