@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from .._check import as_count, as_number, refuse_unless, show_value
+from .._check import as_count, as_key, as_number, refuse_unless, show_value
 from .._typing import Matrix, ScalarLike, Vector
 from ..linalg.roots import pinv
 from .batching import example_count, sum_over
@@ -157,7 +157,7 @@ def bootstrap(
     >>> bool(abs(found.standard_errors.noise[0, 0] / expected - 1) < 0.3)
     True
     """
-    replicates = as_count(replicates, "replicates", 2)
+    replicates, key = as_count(replicates, "replicates", 2), as_key(key)
     if minimum not in ("fixed", "newton"):
         raise ValueError(f"minimum={minimum!r} must be 'fixed' or 'newton'")
     hyper = {"learning_rate": learning_rate, "batch_size": batch_size, "steps": steps}

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._check import as_count
+from .._check import as_count, as_key
 from .._typing import Matrix, Vector
 from .batching import example_count, sum_over
 from .ggn import call
@@ -142,7 +142,7 @@ def fisher_product(
     >>> bool(abs(product(jnp.ones(1))[0] - 1.0) < 0.1)  # the Fisher information of a mean
     True
     """
-    samples = as_count(samples, "samples")
+    samples, key = as_count(samples, "samples"), as_key(key)
     point = as_vector(model if at is None else at, model, trainable, "at")
     data = jax.tree.map(jnp.asarray, data)
     numbered = (data, jnp.arange(example_count(data)))

@@ -93,8 +93,8 @@ def run(
     """
     if not isinstance(study, Study):
         raise ConfigError(
-            f"study = {study!r}: it must be a Study, as Study.from_toml(path) or "
-            "studies.ready.load(name) make one"
+            f"study = {study!r}: it must be a Study, as Study.from_toml(path) or load(name) of "
+            "jaxou.studies.ready make one"
         )
     start = time.perf_counter()
     cells = _shard({cell.id: cell for cell in study.cells()}.values(), shard)

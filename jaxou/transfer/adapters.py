@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import as_count
+from .._check import as_count, as_key
 from .._typing import PRNGKeyArray, Vector
 from ..curvature.parameters import from_vector, to_vector
 from ..laws import Gaussian
@@ -92,7 +92,7 @@ def adapted(model: Any, rank: int, *, key: PRNGKeyArray) -> Adapted:
     >>> to_vector(small, small.trainable).shape, bool((small.merged["inner"] == 1).all())
     ((16,), True)
     """
-    rank = as_count(rank, "rank")
+    rank, key = as_count(rank, "rank"), as_key(key)
     matrices = [leaf for leaf in jax.tree.leaves(model) if _is_matrix(leaf)]
     if not matrices:
         shapes = [leaf.shape for leaf in jax.tree.leaves(model) if eqx.is_inexact_array(leaf)]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._check import as_count, refuse_lost
+from .._check import as_count, as_key, refuse_lost
 from .._typing import PRNGKeyArray, Vector
 from ..curvature.batching import example_count
 from ..curvature.hessian import hessian
@@ -111,7 +111,7 @@ def certify(
         structure=structure, shape=shape, monte_carlo=monte_carlo, rank=rank, rate=rate,
         weight_decay=weight_decay,
     )  # fmt: skip
-    draws, rank = int(draws), int(rank)
+    draws, rank, key = int(draws), int(rank), as_key(key)
     steps = _steps(optimise, structure, posterior_covariance)
     center = as_vector(posterior_center, model, trainable, "posterior_center").astype(float)
     prior_center = as_vector(prior_center, model, trainable, "prior_center").astype(float)

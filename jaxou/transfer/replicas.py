@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._check import as_count, as_float, as_number, refuse_unless, require_finite, show_value
+from .._check import (
+    as_count,
+    as_float,
+    as_key,
+    as_number,
+    refuse_unless,
+    require_finite,
+    show_value,
+)
 from .._typing import Particles, PRNGKeyArray, Scalar, ScalarLike, Vector
 from ..curvature.batching import example_count
 from ..curvature.parameters import bind, from_vector, to_vector
@@ -67,7 +75,7 @@ def sgd_replicas(
     >>> run.positions.shape, run.steps.tolist()
     ((2, 5, 1), [0, 20])
     """
-    size = to_vector(model, trainable).shape[0]
+    size, key = to_vector(model, trainable).shape[0], as_key(key)
     starts = as_float(starts, "starts")
     if starts.ndim != 2 or starts.shape[1] != size:
         raise ValueError(f"starts must have shape (replicas, {size}), got {starts.shape}")

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from .._check import as_count, as_key
 from .._typing import PRNGKeyArray, Scalar, Vector
 from ..curvature.batching import example_count
 from ..curvature.parameters import call_loss, from_vector
@@ -69,7 +70,8 @@ def law_losses(
     trainable: Any = None,
 ) -> LossTable:
     """The same for any `law` with `law.width` normals a draw and `law.draw(normals)`."""
-    data = jax.tree.map(jnp.asarray, data)
+    data, key = jax.tree.map(jnp.asarray, data), as_key(key)
+    draws = as_count(draws, "draws")
     block = int(min(draws, max(1, min(256, 400_000 // example_count(data)))))
     return _draw_losses(model, loss01, data, law, key, draws, block, trainable)
 
