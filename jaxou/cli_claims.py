@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxou.claims.config import NAMES, ClaimsConfig
 from jaxou.cli_parser import Parser
+from jaxou.config import CLAIMS, ClaimsConfig
 
 _NUMBERS = {
     "particles": "particles of every run that is held against a law",
@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str]) -> ClaimsConfig:
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes: under 3 minutes")
     parser.add_argument(
-        "--only", nargs="+", metavar="CLAIM", default=(), help=f"some of: {', '.join(NAMES)}"
+        "--only", nargs="+", metavar="CLAIM", default=(), help=f"some of: {', '.join(CLAIMS)}"
     )
     fields = {field.name: field for field in dataclasses.fields(ClaimsConfig)}
     for name, words in _NUMBERS.items():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config import ClaimsConfig
 from ..laws import Gaussian
 from ..stages import Chain, Stage
 from . import diabetes
@@ -23,7 +24,6 @@ from .bowls import (
     stage,
 )
 from .claim import Case, Claim, case_table, conditions, judge, within
-from .config import ClaimsConfig
 from .distances import BINS, Interval, binned_kl
 from .wells import crossed
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..config import ClaimsConfig
 from . import images, regression
 from .claim import Claim, Finding, within
-from .config import ClaimsConfig
 from .ranks import Correlation, difference, partial_spearman, spearman
 
 SENTENCE = (

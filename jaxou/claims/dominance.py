@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ..bounds import dominance_of
+from ..config import ClaimsConfig
 from ..studies.kinds import find_kind
 from ..studies.kinds.theory import TheoryConfig
 from .claim import Claim, Finding
-from .config import ClaimsConfig
 
 SENTENCE = "The fine-tuning term dominates the generalisation bound."
 DIMENSIONS = (2, 10, 50, 200)

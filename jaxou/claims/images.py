@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config import ClaimsConfig
 from ..studies import Study, collect, run
-from .config import ClaimsConfig
 
 STEPS = (20, 200, 2000)
 QUICK_STEPS = (200,)

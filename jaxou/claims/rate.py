@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from .. import bounds
+from ..config import ClaimsConfig
 from .claim import Case, Claim, conditions, judge
-from .config import ClaimsConfig
 
 SENTENCE = "The generalisation bound is of order 1 / sqrt(N)."
 SIZES = np.logspace(2, 7, 51)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from .._check import require_float64
+from ..config import CLAIMS, ClaimsConfig
 from ..report import files
 from ..report.steps import Step, drawn, silent, versions
 from ..transfer.experiment.cache import Cache
 from .claim import Claim
-from .config import NAMES, ClaimsConfig
 from .page import write_page
 
 
@@ -41,7 +41,7 @@ def run_claims(config: ClaimsConfig, step: Step | None = None) -> str:
         cells = folder if config.resume else Path(elsewhere)
         for name in config.chosen():
             begin = time.perf_counter()
-            with step(f"Claim {NAMES.index(name) + 1}: {name}"):
+            with step(f"Claim {CLAIMS.index(name) + 1}: {name}"):
                 claims.append(_from_cache(cache, name, config, cells))
             seconds[name] = time.perf_counter() - begin
             _write_tables(claims[-1], out)

@@ -5,6 +5,8 @@ field carries its own check; `RunConfig.from_toml` and `RunConfig.validate` rais
 whose one line says which setting is wrong, what it was and what it must be.
 """
 
+from .claims import CLAIMS as CLAIMS
+from .claims import ClaimsConfig as ClaimsConfig
 from .experiments import EXPERIMENTS as EXPERIMENTS
 from .experiments import DiabetesConfig as DiabetesConfig
 from .experiments import NetworkConfig as NetworkConfig

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import (
+from .fields import (
     FRACTION,
     POSITIVE,
     ConfigError,
@@ -19,7 +19,7 @@ from ..config import (
     setting,
 )
 
-NAMES = ("convergence", "transport", "rate", "dominance", "discrepancy")
+CLAIMS = ("convergence", "transport", "rate", "dominance", "discrepancy")
 """The claims, in their order; `only` takes these names."""
 
 LOGISTICS = frozenset({"out", "figures", "only", "resume"})
@@ -84,8 +84,8 @@ class ClaimsConfig:
         jaxou.config.fields.ConfigError: only = 'rates'; did you mean rate?
         """
         for name in self.only:
-            if name not in NAMES:
-                raise ConfigError(f"only = {name!r}{did_you_mean(name, NAMES)}")
+            if name not in CLAIMS:
+                raise ConfigError(f"only = {name!r}{did_you_mean(name, CLAIMS)}")
         for name, value, spec in leaves(self):
             if name != "only":
                 check_value(name, value, spec)
@@ -93,7 +93,7 @@ class ClaimsConfig:
 
     def chosen(self) -> tuple[str, ...]:
         """The claims to examine, in their order."""
-        return tuple(name for name in NAMES if not self.only or name in self.only)
+        return tuple(name for name in CLAIMS if not self.only or name in self.only)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings that decide the numbers."""
