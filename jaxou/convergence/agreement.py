@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._check import as_float
+from .._typing import StageLike
 from ..laws import Gaussian
 from .claims import own_laws
 from .pairing import refuse_diverged, require_pair, require_share
@@ -104,7 +105,7 @@ def agreement(
     run: Any,
     process: Any,
     *,
-    stage: int | str = -1,
+    stage: StageLike = -1,
     tolerance: Any = 0.1,
     confidence: Any = 0.99,
     directions: Any = None,

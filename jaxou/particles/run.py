@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._check import is_concrete
+from .._check import holds_numbers
 from .methods import AbstractMethod
 from .observe import MomentRecord
 
@@ -90,7 +90,7 @@ class Run(eqx.Module):
         return self.deviations
 
     def __str__(self) -> str:
-        if not is_concrete(self):
+        if not holds_numbers((self.moments, self.steps, self.stages)):
             return repr(self)
         d = self.dimension
         lines = [

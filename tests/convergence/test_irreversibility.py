@@ -233,7 +233,7 @@ def test_refusals_and_reasons(run):
         irreversibility(ou.Chain([stage()] * 2, initial=process.initial), run=particles)
     with pytest.raises(TypeError, match="takes the run of ou.simulate"):
         irreversibility(stage(), run=3.0)
-    with pytest.raises(TypeError, match="give key=jax.random.key"):
+    with pytest.raises(TypeError, match="write jax.random.key"):
         irreversibility(process, run=particles, key=0)
     lost = eqx.tree_at(lambda r: r.paths, particles, particles.paths * jnp.nan)
     with pytest.raises(ValueError, match="the process diverged"):

@@ -114,7 +114,7 @@ def test_refusals_say_what_to_do():
         log_normaliser(good, key=jax.random.key(0), replicas=2)
     with pytest.raises(ValueError, match="particles='many' must be a whole number"):
         log_normaliser(good, key=jax.random.key(0), particles="many")
-    with pytest.raises(TypeError, match="give key=jax.random.key"):
+    with pytest.raises(TypeError, match="write jax.random.key"):
         log_normaliser(good, key=0)
     with pytest.raises(TypeError, match="reference must be a Gaussian law, got float"):
         log_normaliser(good, key=jax.random.key(0), reference=3.0)

@@ -65,7 +65,7 @@ def test_refusals():
         (dict(replicates=0), "replicates=0 must be a whole number"),
         (dict(statistics=()), "holds no statistic"),
         (dict(statistics="mean"), "such as .MeanChi2"),
-        (dict(key=0), "give key=jax.random.key"),
+        (dict(key=0), "write jax.random.key"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             predict_power(law, law, 100, **wrong)

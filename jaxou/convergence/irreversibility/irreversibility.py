@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from ..._check import as_key
+from ..._typing import StageLike
 from ...stages import AbstractChain, PotentialStage, Stage
 from ..pairing import require_pair, require_run
 from .current import SteadyCurrent, steady_current
@@ -69,7 +70,7 @@ class IrreversibilityReport:
 
 
 def irreversibility(
-    process: Any, *, run: Any = None, stage: int | str = -1, key: Any = None
+    process: Any, *, run: Any = None, stage: StageLike = -1, key: Any = None
 ) -> IrreversibilityReport:
     """Whether the steady law of a stage is a Gibbs law of the loss, and what flows if it is not.
 
