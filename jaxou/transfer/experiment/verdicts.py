@@ -55,6 +55,8 @@ def _law(stage: Any, level: float) -> str:
             "The particles do <b>not</b> have the law that theory gives them: the test of the "
             f"{worst.name} objects most (all tests together: p = {stage.p_value:.2g})."
         )
+    if stage.decision == "untested":
+        return "No direction could be tested: see the settings of this stage."
     seen = stage.detectable
     return (
         f"The particles have the law that theory gives them for {stage.law}: no test objects at "
