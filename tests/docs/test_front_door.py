@@ -212,7 +212,7 @@ SMALLER = {
     "jaxou run my.toml": "--out again --no-figures --finetune.learning-rate 0.02",
     "jaxou run diabetes": "--quick",
     "jaxou run network": "--quick",
-    "jaxou verify folder": "jaxou verify jaxou-run/certificate",
+    "jaxou verify jaxou-run/certificate": "",
     "jaxou audit table.csv --delta 0.05": "",
     "jaxou study list": "",
     "jaxou study run learning_rate_batch --out rates": "",
