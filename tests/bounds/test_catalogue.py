@@ -186,6 +186,7 @@ def test_the_grid_pays_log_k(name):
     np.testing.assert_allclose(given, value, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_grid_batches_traces_and_serves_two_stages(p07):
     row = functools.partial(on_lambda_grid, row=bounds.catoni_phi)
     risk, kl = jnp.asarray([[0.02], [0.3]]), jnp.asarray([1.0, 20.0, 300.0])

@@ -112,6 +112,7 @@ def test_whole_steps_find_the_smallest_of_all(far, risk):
     np.testing.assert_allclose(found.value_end, every[-1], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_minima_at_the_two_ends(far, risk):
     fixed = best_stopping(far, risk=0.1, **COMMON)
     assert fixed.where == "at the start" and fixed.risk_held_fixed

@@ -157,6 +157,7 @@ def test_flips_of_time_are_exact_under_reversibility():
     assert distance * np.sqrt(150) < 1.95 + 0.05  # Kolmogorov at 0.001; p-values are steps of 0.001
 
 
+@pytest.mark.slow
 def test_particles_show_the_predicted_current(run):
     process, particles = run
     report = irreversibility(process, run=particles)

@@ -84,6 +84,7 @@ def test_a_product_of_double_wells_and_a_wrong_temperature():
     assert (np.abs(square - line.expect(lambda x: x[0] ** 2)) < 4.5 * np.asarray(error)).all()
 
 
+@pytest.mark.slow
 def test_a_turned_potential_that_does_not_separate():
     own = law(wells=0.5, bowl=np.diag([0.1, 0.3, 0.2]), coupling=1.0, turn=TURN)
     found = log_normaliser(own, key=jax.random.key(3), particles=4096, replicas=16)

@@ -181,6 +181,7 @@ def test_a_loss_that_is_not_quadratic_is_held_against_its_gibbs_law():
     assert untested.decision == "untested" and "temperature" in str(untested)
 
 
+@pytest.mark.slow
 def test_a_quadratic_stage_before_a_well_keeps_its_own_law():
     def both(**changes):
         bowl = ou.Stage(
@@ -203,6 +204,7 @@ def test_a_quadratic_stage_before_a_well_keeps_its_own_law():
     assert wrong.stages[0].decision == "rejected"
 
 
+@pytest.mark.slow
 def test_without_a_test_nothing_is_called_consistent(run):
     still = ou.Stage(
         hessian=1.0, noise=0.0, minimum=[1.0, 2.0], learning_rate=0.1, batch_size=1, steps=5

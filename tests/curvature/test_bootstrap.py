@@ -71,6 +71,7 @@ def test_replicates_are_the_weighted_data_sets():
     np.testing.assert_allclose([low["kl"], high["kl"]], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_the_sampling_law():
     """Mean bootstrap variance over 30 data sets against the known variance: |t| < 4.1, 6 numbers.
 

@@ -266,14 +266,6 @@ def test_every_script_that_is_named_explains_itself(at_home, clone, page):
         assert "usage" in call(clone / ".venv" / "bin" / "python", script, "--help", cwd=clone)
 
 
-def test_every_link_leads_somewhere():
-    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"):
-        text = (ROOT / page).read_text(encoding="utf-8")
-        for link in re.findall(r"\]\(([^)\s]+)\)", text):
-            if not link.startswith(("http", "#")):
-                assert (ROOT / page).parent.joinpath(link.partition("#")[0]).exists(), (page, link)
-
-
 @pytest.mark.parametrize("extra", ["plot", "data", "labelled", "cluster", "cuda", "peers"])
 def test_every_extra_can_be_resolved(environment, clone, extra):
     call(environment / "pip", "install", "-q", "--dry-run", f"{clone}[{extra}]", cwd=clone.parent)

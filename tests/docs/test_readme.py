@@ -44,7 +44,11 @@ def test_ci_runs_the_test_command_as_it_stands(tmp_path):
 
 def test_links_exist():
     for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+        file, _, heading = target.partition("#")
+        assert (ROOT / file).exists(), target
+        titles = re.findall(r"^#+ (.+)$", (ROOT / file).read_text(), re.M) if heading else ()
+        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not heading or heading in anchors, target
 
 
 def run_blocks(*numbers):

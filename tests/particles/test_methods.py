@@ -281,6 +281,7 @@ def test_arguments_that_cannot_be_are_refused(arguments, error, message, process
         ou.simulate(process, **(dict(particles=10, key=key) | arguments))
 
 
+@pytest.mark.slow
 def test_old_and_new_keys_are_the_same_and_saves_may_be_an_array(process):
     new, old = (
         ou.simulate(process, particles=10.0, key=key, save=saves)
@@ -290,6 +291,7 @@ def test_old_and_new_keys_are_the_same_and_saves_may_be_an_array(process):
     assert new.steps.tolist() == old.steps.tolist()
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_is(process, key):
     run = ou.simulate(process, particles=1_000, key=key, observe=(ou.Paths(3), ou.Energy()))
     text = str(run)

@@ -25,6 +25,7 @@ def wide_chain(dimension, steps=20, learning_rate=0.1):
     return ou.Chain([stage], initial=ou.Gaussian(np.zeros(dimension), 1.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", [ou.SGD(), pytest.param(ou.EulerMaruyama(), marks=pytest.mark.slow)]
 )

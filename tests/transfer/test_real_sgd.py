@@ -36,6 +36,7 @@ def worst(run, moments):
     return max(np.abs(mean).max(), np.abs((run.moments.covariance[-1] - covariance) / error).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replacement", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_runs_have_the_exact_moments_of_least_squares(key, replacement):
     """Tails are heavier than a normal's, by less than the factor 1.5 that is allowed for."""
