@@ -1,7 +1,5 @@
 """A claim, what was found about it, and how cases add up to a verdict."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Claim 4: the error of fine-tuning dominates the bound. Where it does, exactly, and where not."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 from typing import Any, NamedTuple

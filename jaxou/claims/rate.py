@@ -1,7 +1,5 @@
 """Claim 3: the bound falls like 1 / sqrt(N). Exact numbers: every row, over five decades of N."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Mapping

@@ -7,8 +7,6 @@ risk of any w is known without error, so the gap needs no test sample:
     R(w) = (w - w*)' H (w - w*) / 2 + sigma^2 (1 + h) / 2.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any, NamedTuple
 
