@@ -12,7 +12,7 @@ from .._check import as_float
 from .._typing import StageLike
 from ..laws import Gaussian
 from .claims import own_laws
-from .pairing import refuse_diverged, require_pair, require_share
+from .pairing import is_finite, refuse_diverged, require_pair, require_share
 from .sample import FEWEST, sample_of
 from .whitening import whitening
 
@@ -141,7 +141,7 @@ def agreement(
     require_share(confidence, "confidence", "the probability that all directions are right")
     refuse_diverged(run.ends[index])
     law = own_laws(run.method, process)[index]
-    if not np.isfinite(np.asarray(law.covariance)).all():
+    if not is_finite(law):
         raise ValueError(
             "the model itself diverges: a learning rate above 2 / lambda_max of its Hessian? Lower "
             "it, or compare fewer steps"

@@ -4,10 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..laws import Gaussian, Gibbs
 from ..stages import AbstractChain, PotentialStage, Stage
+from .pairing import is_finite
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ def claims(method: Any, process: AbstractChain) -> list[Claim]:
     found = []
     for stage, own in zip(process.stages[:known], own_laws(method, process, known), strict=True):
         gibbs, steady, reason = _steady_laws(method, stage)
-        if not np.isfinite(np.asarray(own.covariance)).all():
+        if not is_finite(own):
             reason = "its law diverges (a learning rate above 2 / lambda_max?)"
             found.append(Claim(None, steady, gibbs, law_name(method, stage), reason))
             continue

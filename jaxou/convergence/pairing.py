@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
+from ..laws import Gaussian
 from ..particles.arguments import require_chain
 from ..particles.run import Run
 
@@ -39,6 +41,19 @@ def refuse_diverged(seen: Any) -> None:
             "the run holds NaN or infinity: the process diverged (a learning rate above "
             "2 / lambda_max?), or its size is beyond the particles' precision"
         )
+
+
+def is_finite(law: Gaussian) -> bool:
+    """Whether no number of the law is NaN or infinite, by its factors: no matrix is made dense.
+
+    >>> import jaxou as ou
+    >>> is_finite(ou.Gaussian([0.0, 1.0], 2.0))
+    True
+    """
+    return all(
+        bool(np.isfinite(np.asarray(leaf)).all())
+        for leaf in jax.tree.leaves((law.mean, law.operator))
+    )
 
 
 def require_share(value: Any, name: str, what: str) -> None:

@@ -97,3 +97,18 @@ def test_a_model_that_does_not_move_has_words_and_no_nan(run, stage):
 def test_directions_are_refused_with_advice(run, stage, given, message):
     with pytest.raises(ValueError, match=message):
         ou.agreement(run, model(stage), directions=given)
+
+
+def test_laws_too_large_for_a_matrix():
+    """6,000 dimensions, low rank: nothing dense is made along a few directions."""
+    d = 6_000
+    span = np.linalg.qr(np.random.default_rng(0).normal(size=(d, 3)))[0]
+    wide = ou.Stage(
+        hessian=ou.LowRankPlusDiagonal(0.1, span, np.array([1.0, 0.5, 0.2])),
+        noise=ou.LowRankPlusDiagonal(0.01, span, np.array([1.0, 2.0, 0.5])),
+        minimum=0.0, learning_rate=0.1, batch_size=4, steps=100,
+    )  # fmt: skip
+    chain = ou.Chain([wide], initial=ou.Gaussian(np.zeros(d), 0.0))
+    run = ou.simulate(chain, particles=400, key=jax.random.key(0))
+    found = ou.agreement(run, chain, directions=span, tolerance=0.5)
+    assert found.holds.all() and found.directions.shape == (d, 3)
