@@ -94,7 +94,9 @@ def run_network(config: NetworkConfig, step: Step) -> Report:
         out=config.out,
         title=f"A network 64-{config.width}-10 from MNIST to UCI digits, {config.layers} layer(s)",
         # the steady law's shape is the better one for many parameters, by runs of both
-        certificate={"shape": "steady" if size > DENSE_PARAMETERS else "laplace"},
+        certificate=dict(shape="steady", monte_carlo="bernstein")
+        if size > DENSE_PARAMETERS
+        else dict(shape="laplace"),
         # other layers than the last could not be made again without training
         experiment=None if trainable is not None else dict(
             name="digits", kind="perceptron", n_target=config.n_target, seed=0,
