@@ -41,17 +41,15 @@ def main():
 
 def trained(activation, options):
     """The network at its target optimum, its curvature there, and the source's weights."""
-    import equinox as eqx
-    import jax
-
     from jaxou import transfer
     from jaxou.config import NetworkConfig
     from jaxou.curvature import measure, to_vector
     from jaxou.report.experiments.builtin import _adam
+    from jaxou.transfer.headline import perceptron
 
     config = NetworkConfig(width=72)
     data = transfer.load(1200)
-    network = eqx.nn.MLP(64, 10, 72, 1, getattr(jax.nn, activation), key=jax.random.key(0))
+    network = perceptron(config.width, activation)
     source = _adam(network, data.source_train, 3000, config, 1)
     target = tuple(data.target_train)
     start = time.perf_counter()
