@@ -122,10 +122,10 @@ def digits_problem(
     return Problem(model, data, train_set, source, target, record)
 
 
-def untrained(kind: str, key: PRNGKeyArray | None = None) -> Any:
-    """The model of that kind before training, for its structure."""
+def untrained(kind: str, key: PRNGKeyArray | None = None, side: int = 8) -> Any:
+    """The model of that kind before training, for its structure; `side` pixels for "softmax"."""
     if kind == "softmax":
-        return SoftmaxRegression.zeros()
+        return SoftmaxRegression.zeros(side**2)
     if kind == "network":
         return DenseNetwork.random(jax.random.key(0) if key is None else key)
     raise ValueError(f"kind={kind!r} must be 'softmax' or 'network'")
@@ -183,6 +183,4 @@ def recorded(record: dict[str, Any]) -> tuple[Any, Examples]:
     data = coarser(load(int(record["n_target"]), seed=int(record["seed"])), side)
     if record["kind"] == "perceptron":
         return perceptron(int(record["width"]), record["activation"]), data.target_train
-    if record["kind"] == "softmax":
-        return SoftmaxRegression.zeros(side**2), data.target_train
-    return untrained(record["kind"]), data.target_train
+    return untrained(record["kind"], side=side), data.target_train
